@@ -1,0 +1,1 @@
+"""Inodes -> worker processes -> outcomes, in batches through bounded queues."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: the catalogue; the only package that imports asyncpg."""

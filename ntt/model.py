@@ -1,0 +1,180 @@
+"""The words that travel between modules: what a medium, a volume, an entry and an outcome are."""
+
+from __future__ import annotations
+
+import enum
+import stat
+from dataclasses import dataclass
+
+import msgspec
+
+from ntt.ranges import Ranges
+
+
+class Stage(enum.StrEnum):
+    """The stages of a medium's path, in order."""
+
+    IDENTIFY = "identify"
+    ENUMERATE = "enumerate"
+    COPY = "copy"
+    ARCHIVE = "archive"
+
+
+class Health(enum.StrEnum):
+    """How much of a medium could be read; always derived from the map, never stored ahead of it."""
+
+    OK = "ok"
+    INCOMPLETE = "incomplete"
+    CORRUPT = "corrupt"
+    FAILED = "failed"
+
+
+def health_of(read_bytes: int, claimed_bytes: int) -> Health:
+    """Every byte read is ok; at least 95 % incomplete; at least 50 % corrupt; below that failed."""
+    if read_bytes >= claimed_bytes:
+        return Health.OK
+    if read_bytes * 100 >= claimed_bytes * 95:
+        return Health.INCOMPLETE
+    if read_bytes * 100 >= claimed_bytes * 50:
+        return Health.CORRUPT
+    return Health.FAILED
+
+
+class VolumeStatus(enum.StrEnum):
+    """`read`: its file system is listed. `finding`: it is not, and `Volume.finding` says why."""
+
+    READ = "read"
+    FINDING = "finding"
+
+
+class Route(enum.StrEnum):
+    """By which reader the files of a volume are reached."""
+
+    TSK = "tsk"
+    ISO9660 = "iso9660"
+    NONE = "none"
+
+
+class Volume(msgspec.Struct, frozen=True):
+    """One partition, session or whole-medium file system. Offsets and sizes are bytes in the image.
+
+    `size_bytes` is what the partition table or the superblock claims, which may reach beyond the end
+    of a truncated image. `finding` and `next_step` are sentences for people; empty when all is well.
+    `read_bytes`/`status` say nothing about single files: those have outcomes of their own.
+    """
+
+    index: int
+    scheme: str  # "none", "mbr" or "gpt"
+    offset_bytes: int
+    size_bytes: int
+    fstype: str  # "ext4", "fat32", "iso9660", ...; "unknown" when nothing was recognised
+    route: Route
+    status: VolumeStatus
+    label: str = ""
+    finding: str = ""
+    next_step: str = ""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What is on an image: its volumes in the order of the table, and remarks about the table itself."""
+
+    scheme: str
+    volumes: tuple[Volume, ...]
+    remarks: tuple[str, ...] = ()
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One directory entry together with the inode that it names.
+
+    `ino` is the file system's own number, stable between runs. `parent_ino` is the directory that
+    holds the entry; the root has an empty name and is its own parent. `mode` carries the type bits
+    (`stat.S_IFMT`). `mtime_s` counts from 1970 UTC and may be negative; `mtime_ns` is 0..999,999,999.
+    `link_target` is a symbolic link's target, or `b"major:minor"` of a device node, otherwise empty.
+    `first_byte` is the image offset of the first content byte, -1 where there is none.
+    `new_inode` is False when an earlier entry of this walk had the same inode (a hard link).
+    `duplicate` is True when the directory holds this name more than once.
+    """
+
+    ino: int
+    parent_ino: int
+    name: bytes
+    mode: int
+    size: int
+    mtime_s: int
+    mtime_ns: int
+    uid: int
+    gid: int
+    link_target: bytes
+    first_byte: int
+    new_inode: bool
+    duplicate: bool
+
+    @property
+    def is_regular(self) -> bool:
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+
+class WalkProblem(msgspec.Struct, frozen=True):
+    """Something that a walk met and went on from; `ino` is the directory or file it concerns.
+
+    kinds: `directory_damaged` (its blocks are unread or beyond the end of the image, its listing may be
+    incomplete), `directory_unreadable`, `directory_cycle` (not entered again), `duplicate_name`,
+    `bad_record`, `name_not_storable`.
+    """
+
+    kind: str
+    ino: int
+    name: bytes
+    detail: str
+
+
+class Extent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Where a piece of a file lies in the image. All four are bytes.
+
+    With `file_length == image_length` the mapping is linear. Otherwise (a compressed unit) any unread
+    byte of the image range damages the whole file range. A hole has `image_offset == -1`.
+    """
+
+    file_offset: int
+    file_length: int
+    image_offset: int
+    image_length: int
+
+
+class OutcomeStatus(enum.StrEnum):
+    """`copied`: stored whole. `damaged`: stored as read, with its unread ranges. `failed`: not stored."""
+
+    COPIED = "copied"
+    DAMAGED = "damaged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What `identify` found out. Hashes are lower-case hex; `image_hash` covers the file as it is.
+
+    `sample_hash` is None where the medium has no natural identity, and `why_assigned` then says why.
+    `samples` are (position in bytes, 16-byte digest) of every sample that could be read.
+    `informative` is False where the content is too little to tell two media of its kind apart.
+    """
+
+    image_hash: str
+    image_bytes: int
+    claimed_bytes: int
+    unread: Ranges
+    sample_hash: str | None
+    samples: tuple[tuple[int, bytes], ...]
+    why_assigned: str
+    informative: bool
+
+    @property
+    def unread_bytes(self) -> int:
+        return sum(end - start for start, end in self.unread)
+
+    @property
+    def health(self) -> Health:
+        return health_of(self.claimed_bytes - self.unread_bytes, self.claimed_bytes)

@@ -1,0 +1,1 @@
+"""What commands other than ingest do with the catalogue and the store."""

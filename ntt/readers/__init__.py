@@ -1,0 +1,1 @@
+"""Image -> volumes -> entries, content and extents, in user space, without mounting anything."""

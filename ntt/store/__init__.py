@@ -1,0 +1,1 @@
+"""Blobs -> packs and plain files, durable before anything refers to them."""

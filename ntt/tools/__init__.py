@@ -1,0 +1,1 @@
+"""Argument lists and output formats of the programs that NTT runs; pure functions."""
