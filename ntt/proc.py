@@ -6,11 +6,11 @@ is asked first (SIGTERM), given a grace period, and only then killed; its whole 
 
 from __future__ import annotations
 
-import ctypes
 import os
+import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -20,7 +20,6 @@ import anyio.abc
 from ntt.errors import NttError
 
 OUTPUT_LIMIT_BYTES = 1 << 20  # of a captured stream; what comes after is read and dropped
-PR_SET_PDEATHSIG = 1
 
 
 class ProgramMissing(NttError):
@@ -69,17 +68,11 @@ class Child:
             return
 
 
-def die_with_parent() -> Callable[[], None]:
-    """For `preexec`: the kernel kills the child when NTT itself dies, however that happens."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
-
-    def arm() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arm
+def _bound(argv: Sequence[str]) -> list[str]:
+    """The same program, killed by the kernel when NTT itself dies, however that happens."""
+    if shutil.which(argv[0]) is None:
+        raise ProgramMissing(argv[0])
+    return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
 
 
 @asynccontextmanager
@@ -92,18 +85,18 @@ async def running(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
-    preexec: Callable[[], None] | None = None,
+    bound: bool = True,
     grace_s: float = 5.0,
 ) -> AsyncIterator[Child]:
     """Starts `argv` in a session of its own; on leaving, by whatever way, it has ended.
 
     Left without error: waits for nothing, a child still running is stopped. Cancelled or failed: SIGTERM
-    to the session, `grace_s` seconds, SIGKILL. Without `preexec` the child dies with its parent.
+    to the session, `grace_s` seconds, SIGKILL. A `bound` child dies with NTT even when NTT is killed.
     `ProgramMissing` when there is no such program.
     """
     try:
         process = await anyio.open_process(
-            list(argv),
+            _bound(argv) if bound else list(argv),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -111,7 +104,6 @@ async def running(
             cwd=cwd,
             pass_fds=tuple(pass_fds),
             start_new_session=True,
-            preexec_fn=preexec or die_with_parent(),
         )
     except FileNotFoundError:
         raise ProgramMissing(argv[0]) from None
@@ -153,7 +145,7 @@ async def run(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
-    preexec: Callable[[], None] | None = None,
+    bound: bool = True,
     grace_s: float = 5.0,
 ) -> Finished:
     """Runs a program to its end and returns what it said. `TimeoutError` after `timeout_s`, child stopped."""
@@ -167,7 +159,7 @@ async def run(
             env=env,
             cwd=cwd,
             pass_fds=pass_fds,
-            preexec=preexec,
+            bound=bound,
             grace_s=grace_s,
         ) as child:
             async with anyio.create_task_group() as readers:
