@@ -174,7 +174,6 @@ CREATE TABLE diagnostic_event (               -- append-only history of single f
     medium_id   int NOT NULL,
     volume      smallint NOT NULL,
     ino         bigint NOT NULL,
-    name        bytea NOT NULL,
     retry_count int NOT NULL,
     checks      text[] NOT NULL,
     action      text NOT NULL CHECK (action IN ('skipped', 'remounted', 'continuing', 'max_retries')),

@@ -69,10 +69,10 @@ class Child:
 
 
 def _bound(argv: Sequence[str]) -> list[str]:
-    """The same program, killed by the kernel when NTT itself dies, however that happens."""
+    """The same program, killed by the kernel when NTT itself dies, and never with more rights than NTT."""
     if shutil.which(argv[0]) is None:
         raise ProgramMissing(argv[0])
-    return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+    return ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--", *argv]
 
 
 @asynccontextmanager

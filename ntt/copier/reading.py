@@ -1,0 +1,120 @@
+"""Image -> content of one batch of files, each with its hash and its damage; runs in a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from blake3 import blake3
+
+from ntt.copier.damage import damaged_ranges, stored_ranges
+from ntt.copier.messages import Batch, FileJob, Read
+from ntt.model import Extent, OutcomeStatus
+from ntt.ranges import Ranges, difference
+
+CHUNK_BYTES = 1 << 20
+
+
+class Source(Protocol):
+    """What is needed of a file system: content and where it lies."""
+
+    def read(self, ino: int, offset: int, length: int) -> bytes: ...
+
+    def extents(self, ino: int) -> Sequence[Extent]: ...
+
+
+class LargeFile(Protocol):
+    """Where a large file's content goes while it is read."""
+
+    def write(self, chunk: bytes) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+    def discard(self) -> None: ...
+
+
+class Beat(Protocol):
+    """Tells the parent that this process is alive, and at which file."""
+
+    def at(self, batch: int, index: int) -> None: ...
+
+    def add(self, size_bytes: int) -> None: ...
+
+
+Content = bytes | LargeFile | None  # None: nothing to keep
+
+
+class BatchReader:
+    """Reads batches. `sources` by volume index; `failures` are what a source may raise for one file."""
+
+    def __init__(
+        self,
+        sources: dict[int, Source],
+        closed_volumes: dict[int, str],
+        unread: Ranges,
+        large_limit_bytes: int,
+        new_large_file: Callable[[], LargeFile],
+        failures: tuple[type[Exception], ...],
+        beat: Beat,
+    ) -> None:
+        self._sources = sources
+        self._closed_volumes = closed_volumes
+        self._unread = unread
+        self._large_limit_bytes = large_limit_bytes
+        self._new_large_file = new_large_file
+        self._failures = failures
+        self._beat = beat
+
+    def read(self, batch: Batch) -> Iterator[tuple[Read, Content]]:
+        """One answer per file, in order; a file's failure is an answer, never an exception."""
+        for index, job in enumerate(batch.files):
+            self._beat.at(batch.number, index)
+            source = self._sources.get(job.volume)
+            if source is None:
+                why = self._closed_volumes.get(job.volume, "its volume is not readable")
+                yield _failed(why, "ReadError"), None
+                continue
+            try:
+                yield self._read_file(source, job)
+            except self._failures as error:
+                yield _failed(str(error), type(error).__name__), None
+
+    def _read_file(self, source: Source, job: FileJob) -> tuple[Read, Content]:
+        damaged: Ranges = ()
+        if self._unread and job.size:
+            extents = source.extents(job.ino)
+            damaged = damaged_ranges(extents, self._unread)
+            if damaged and not difference(stored_ranges(extents), damaged):
+                return _failed("unread: none of its bytes could be read from the medium", ""), None
+        status = OutcomeStatus.DAMAGED if damaged else OutcomeStatus.COPIED
+        if job.size < self._large_limit_bytes:
+            content = source.read(job.ino, 0, job.size)
+            self._beat.add(len(content))
+            blob_hash = blake3(content).digest()
+            return Read(status, blob_hash, len(content), "", damaged, "", True), content
+        large = self._new_large_file()
+        try:
+            for chunk in self._chunks(source, job):
+                large.write(chunk)
+                self._beat.add(len(chunk))
+        except BaseException:
+            large.discard()
+            raise
+        return Read(status, large.digest(), job.size, "", damaged, "", False), large
+
+    def _chunks(self, source: Source, job: FileJob) -> Iterator[bytes]:
+        zeros = bytes(CHUNK_BYTES)
+        at = 0
+        for start, end in (*stored_ranges(source.extents(job.ino)), (job.size, job.size)):
+            while at < start:  # a hole is not read, however large
+                length = min(CHUNK_BYTES, start - at)
+                yield zeros if length == CHUNK_BYTES else bytes(length)
+                at += length
+            while at < end:
+                length = min(CHUNK_BYTES, end - at)
+                yield source.read(job.ino, at, length)
+                at += length
+
+
+def _failed(reason: str, error_type: str) -> Read:
+    return Read(OutcomeStatus.FAILED, b"", 0, reason, (), error_type, False)

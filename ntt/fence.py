@@ -1,0 +1,148 @@
+"""Work on hostile input -> a child process of our own, fenced in, spoken to in frames.
+
+A frame is a 4-byte big-endian length and a msgpack document. What a worker sends is decoded into typed
+structs only: a worker that was taken over by a hostile image can lie about the image, nothing more.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+import anyio
+import anyio.abc
+import msgspec
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from ntt.errors import NttError
+from ntt.proc import Child, running
+
+FRAME_LIMIT_BYTES = 64 << 20
+STDERR_LIMIT_BYTES = 16 << 10
+
+Message = TypeVar("Message")
+
+
+class WorkerDied(NttError):
+    """A worker process ended before it had answered; the text holds its last words."""
+
+
+class Pulse:
+    """What a worker is at, in memory shared with it: the batch, the file in it, bytes done so far."""
+
+    SIZE_BYTES = 24
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, self.SIZE_BYTES)
+        self._words = memoryview(self._map).cast("Q")
+
+    def at(self, batch: int, index: int) -> None:
+        self._words[0], self._words[1] = batch, index
+
+    def add(self, size_bytes: int) -> None:
+        self._words[2] += size_bytes
+
+    def read(self) -> tuple[int, int, int]:
+        """(batch, index of the file in hand, bytes done)."""
+        return self._words[0], self._words[1], self._words[2]
+
+    def close(self) -> None:
+        self._words.release()
+        self._map.close()
+
+
+class Worker(Generic[Message]):
+    """The parent's end of one worker process."""
+
+    def __init__(self, child: Child, pulse: Pulse, decoder: msgspec.msgpack.Decoder[Message]) -> None:
+        stdin, stdout = child.process.stdin, child.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        self.pulse = pulse
+        self.last_words = bytearray()
+        self._child = child
+        self._stdin = stdin
+        self._stdout = BufferedByteReceiveStream(stdout)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = decoder
+
+    async def send(self, message: msgspec.Struct) -> None:
+        """One message to the worker; waits while its pipe is full. WorkerDied when it is gone."""
+        body = self._encoder.encode(message)
+        try:
+            await self._stdin.send(len(body).to_bytes(4, "big") + body)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise await self._died() from None
+
+    async def receive(self) -> Message:
+        """The worker's next message. WorkerDied when it ends, or sends what is no message of its kind."""
+        try:
+            head = await self._stdout.receive_exactly(4)
+            length = int.from_bytes(head, "big")
+            if length > FRAME_LIMIT_BYTES:
+                raise WorkerDied(f"a worker sent a frame of {length:,} bytes")
+            return self._decoder.decode(await self._stdout.receive_exactly(length))
+        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.ClosedResourceError, anyio.BrokenResourceError):
+            raise await self._died() from None
+        except msgspec.ValidationError as error:
+            raise WorkerDied(f"a worker sent nonsense: {error}") from None
+
+    def kill(self) -> None:
+        self._child.process.kill()
+
+    async def _died(self) -> WorkerDied:
+        with anyio.move_on_after(5):
+            await self._child.wait()
+        status = self._child.process.returncode
+        ended = f"signal {-status}" if status is not None and status < 0 else f"status {status}"
+        words = self.last_words.decode(errors="replace").strip().splitlines()
+        return WorkerDied(f"a worker ended with {ended}" + (f": {words[-1]}" if words else ""))
+
+
+@asynccontextmanager
+async def worker(
+    role: str, image_fd: int, memory_bytes: int, kind: type[Message], arguments: tuple[str, ...] = ()
+) -> AsyncIterator[Worker[Message]]:
+    """Starts `python -m ntt.worker ROLE`; it has the image as an open descriptor, and ends with this block.
+
+    It cannot gain privileges, takes at most `memory_bytes` of address space, and dies with NTT.
+    """
+    pulse_fd = os.memfd_create("ntt-pulse")
+    try:
+        os.ftruncate(pulse_fd, Pulse.SIZE_BYTES)
+        pulse = Pulse(pulse_fd)
+        argv = (sys.executable, "-m", "ntt.worker", role, str(image_fd), str(pulse_fd), str(memory_bytes), *arguments)
+        async with (
+            running(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # TSK gives FAT times in the zone of the process
+                env={**os.environ, "TZ": "UTC", "PYTHONSAFEPATH": "1"},
+                pass_fds=(image_fd, pulse_fd),
+                grace_s=2.0,
+            ) as child,
+            anyio.create_task_group() as listeners,
+        ):
+            link = Worker(child, pulse, msgspec.msgpack.Decoder(kind))
+            listeners.start_soon(_listen, child, link.last_words)
+            try:
+                yield link
+            finally:
+                listeners.cancel_scope.cancel()
+                pulse.close()
+    finally:
+        os.close(pulse_fd)
+
+
+async def _listen(child: Child, words: bytearray) -> None:
+    assert child.process.stderr is not None
+    async for chunk in child.process.stderr:
+        words += chunk
+        del words[:-STDERR_LIMIT_BYTES]
