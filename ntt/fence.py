@@ -6,7 +6,6 @@ structs only: a worker that was taken over by a hostile image can lie about the 
 
 from __future__ import annotations
 
-import mmap
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ntt.errors import NttError
 from ntt.proc import Child, running
+from ntt.pulse import Pulse
 
 FRAME_LIMIT_BYTES = 64 << 20
 STDERR_LIMIT_BYTES = 16 << 10
@@ -30,30 +30,6 @@ Message = TypeVar("Message")
 
 class WorkerDied(NttError):
     """A worker process ended before it had answered; the text holds its last words."""
-
-
-class Pulse:
-    """What a worker is at, in memory shared with it: the batch, the file in it, bytes done so far."""
-
-    SIZE_BYTES = 24
-
-    def __init__(self, fd: int) -> None:
-        self._map = mmap.mmap(fd, self.SIZE_BYTES)
-        self._words = memoryview(self._map).cast("Q")
-
-    def at(self, batch: int, index: int) -> None:
-        self._words[0], self._words[1] = batch, index
-
-    def add(self, size_bytes: int) -> None:
-        self._words[2] += size_bytes
-
-    def read(self) -> tuple[int, int, int]:
-        """(batch, index of the file in hand, bytes done)."""
-        return self._words[0], self._words[1], self._words[2]
-
-    def close(self) -> None:
-        self._words.release()
-        self._map.close()
 
 
 class Worker(Generic[Message]):
@@ -106,7 +82,7 @@ class Worker(Generic[Message]):
 
 @asynccontextmanager
 async def worker(
-    role: str, image_fd: int, memory_bytes: int, kind: type[Message], arguments: tuple[str, ...] = ()
+    role: str, image_fd: int, memory_bytes: int, decoder: msgspec.msgpack.Decoder[Message]
 ) -> AsyncIterator[Worker[Message]]:
     """Starts `python -m ntt.worker ROLE`; it has the image as an open descriptor, and ends with this block.
 
@@ -116,7 +92,7 @@ async def worker(
     try:
         os.ftruncate(pulse_fd, Pulse.SIZE_BYTES)
         pulse = Pulse(pulse_fd)
-        argv = (sys.executable, "-m", "ntt.worker", role, str(image_fd), str(pulse_fd), str(memory_bytes), *arguments)
+        argv = (sys.executable, "-m", "ntt.worker", role, str(image_fd), str(pulse_fd), str(memory_bytes))
         async with (
             running(
                 argv,
@@ -130,7 +106,7 @@ async def worker(
             ) as child,
             anyio.create_task_group() as listeners,
         ):
-            link = Worker(child, pulse, msgspec.msgpack.Decoder(kind))
+            link = Worker(child, pulse, decoder)
             listeners.start_soon(_listen, child, link.last_words)
             try:
                 yield link

@@ -178,3 +178,44 @@ class Identity:
     @property
     def health(self) -> Health:
         return health_of(self.claimed_bytes - self.unread_bytes, self.claimed_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What became of one regular file. `blob_hash` is empty when it failed, and `reason` then is not.
+
+    `is_new`: this copy of the content was stored for it, at `pack_id`/`pack_offset` or (both None) in a
+    plain file. `checks` are the diagnostic checks of a failure or damage.
+    """
+
+    volume: int
+    ino: int
+    status: OutcomeStatus
+    attempts: int
+    blob_hash: bytes
+    size_bytes: int
+    is_new: bool
+    pack_id: int | None
+    pack_offset: int | None
+    reason: str
+    damaged: Ranges
+    error_type: str
+    checks: tuple[str, ...]
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeBatch:
+    """Outcomes whose contents are durable, and how far that made the pack they went to valid."""
+
+    outcomes: tuple[FileOutcome, ...]
+    pack_id: int | None
+    pack_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackFull:
+    """No more goes into this pack: everything up to `end` was passed on before this."""
+
+    pack_id: int
+    end: int

@@ -90,6 +90,8 @@ class BatchReader:
         if job.size < self._large_limit_bytes:
             content = source.read(job.ino, 0, job.size)
             self._beat.add(len(content))
+            if len(content) != job.size:
+                return _failed(f"holds {len(content):,} bytes where its entry says {job.size:,}", "ReadError"), None
             blob_hash = blake3(content).digest()
             return Read(status, blob_hash, len(content), "", damaged, "", True), content
         large = self._new_large_file()

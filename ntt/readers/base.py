@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ntt.model import Entry, Extent, WalkProblem
-from ntt.ranges import Ranges
+from ntt.ranges import Ranges, within
 
 
 class ImageSource:
@@ -23,18 +23,31 @@ class ImageSource:
         self.unread = unread
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes at `offset`; zeros beyond the end. OSError if the file cannot be read."""
+        """Exactly `length` bytes at `offset`; zeros beyond the end and wherever the medium was not read.
+
+        OSError if the file cannot be read.
+        """
         parts: list[bytes] = []
-        missing = length
+        missing, at = length, offset
         while missing > 0:
-            part = os.pread(self.fd, missing, offset)
+            part = os.pread(self.fd, missing, at)
             if not part:
                 parts.append(bytes(missing))
                 break
             parts.append(part)
             missing -= len(part)
-            offset += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            at += len(part)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        holes = within(self.unread, offset, min(offset + length, self.size_bytes)) if self.unread else ()
+        return _zeroed(data, offset, holes) if holes else data
+
+
+def _zeroed(data: bytes, offset: int, holes: Ranges) -> bytes:
+    # an image that was used before may hold anything where its map says unread
+    cleaned = bytearray(data)
+    for start, end in holes:
+        cleaned[start - offset : end - offset] = bytes(end - start)
+    return bytes(cleaned)
 
 
 class VolumeReader(Protocol):

@@ -1,0 +1,172 @@
+"""Files -> batches -> worker processes -> outcomes: every file given out gets an answer, whatever happens."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import anyio
+import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from ntt.copier.batches import batched
+from ntt.copier.messages import Begin, FileJob, FromWorker
+from ntt.copier.shift import InHand, Registrar, Rules, Shift
+from ntt.errors import MediumError
+from ntt.fence import WorkerDied, worker
+from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull, Volume
+from ntt.ranges import Ranges
+
+DEATHS_WITHOUT_PROGRESS = 10  # of workers, in a row: then the machine is at fault, not a file
+Files = tuple[FileJob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One medium to copy. `image_fd` is open for reading; `run_id` keeps the names of temp files apart."""
+
+    image_fd: int
+    volumes: tuple[Volume, ...]
+    unread: Ranges
+    store: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is taken: processes, their memory, attempts per file, and from which size a file is large."""
+
+    workers: int
+    memory_bytes: int
+    attempts: int
+    large_limit_bytes: int
+
+
+class Crew:
+    """Copies the files of one medium. `released` is to be called with the contents that were committed."""
+
+    def __init__(self, assignment: Assignment, limits: Limits, registrar: Registrar, rules: Rules) -> None:
+        self._assignment = assignment
+        self._limits = limits
+        self._registrar = registrar
+        self._rules = rules
+        self._in_flight: set[bytes] = set()
+        self._again: deque[Files] = deque()
+        self._deaths = 0
+
+    def released(self, hashes: Sequence[bytes]) -> None:
+        """These contents are in the catalogue now."""
+        self._in_flight.difference_update(hashes)
+
+    async def copy(self, jobs: AsyncIterator[FileJob], out: MemoryObjectSendStream[OutcomeBatch | PackFull]) -> None:
+        """Every job's outcome is sent to `out`, which is closed at the end.
+
+        StoreError when the store cannot be written; MediumError when workers keep dying without progress.
+        """
+        send, receive = anyio.create_memory_object_stream[Files](self._limits.workers)
+        async with out, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._feed, jobs, send)
+            for slot in range(self._limits.workers):
+                tasks.start_soon(self._staff, f"{self._assignment.run_id}-{slot}", receive.clone(), out)
+            receive.close()
+
+    async def _feed(self, jobs: AsyncIterator[FileJob], send: MemoryObjectSendStream[Files]) -> None:
+        async with send:
+            async for batch in batched(jobs, self._limits.large_limit_bytes):
+                await send.send(batch)
+
+    async def _staff(
+        self,
+        name: str,
+        batches: MemoryObjectReceiveStream[Files],
+        out: MemoryObjectSendStream[OutcomeBatch | PackFull],
+    ) -> None:
+        """One place in the crew: a worker, and its replacement whenever one dies."""
+        shift = Shift(name, self._registrar, self._in_flight, self._rules, out)
+        decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+        lives = 0
+        async with batches:
+            while (first := await self._next_wait(batches)) is not None:
+                self._again.appendleft(first)
+                lives += 1
+                about = self._assignment
+                async with worker("copy", about.image_fd, self._limits.memory_bytes, decoder) as link:
+                    answered = shift.answered
+                    try:
+                        await link.send(Begin(about.volumes, about.unread, about.store, f"{name}-{lives}"))
+                        await shift.work(link, lambda: self._next_now(batches), lambda: self._next_wait(batches))
+                    except* WorkerDied as group:
+                        self._deaths = self._deaths + 1 if shift.answered == answered else 0
+                        await self._after_death(shift, link.pulse.read(), group, out)
+
+    def _next_now(self, batches: MemoryObjectReceiveStream[Files]) -> Files | None:
+        if self._again:
+            return self._again.popleft()
+        try:
+            return batches.receive_nowait()
+        except (anyio.WouldBlock, anyio.EndOfStream):
+            return None
+
+    async def _next_wait(self, batches: MemoryObjectReceiveStream[Files]) -> Files | None:
+        if self._again:
+            return self._again.popleft()
+        try:
+            return await batches.receive()
+        except anyio.EndOfStream:
+            return self._again.popleft() if self._again else None
+
+    async def _after_death(
+        self,
+        shift: Shift,
+        pulse: tuple[int, int, int],
+        group: ExceptionGroup[WorkerDied],
+        out: MemoryObjectSendStream[OutcomeBatch | PackFull],
+    ) -> None:
+        """The file in hand is tried again alone, or its failure is its outcome; all others go back to be done."""
+        cause = str(group.exceptions[0])
+        if self._deaths >= DEATHS_WITHOUT_PROGRESS:
+            raise MediumError(f"{self._deaths} workers in a row died without reading a file: {cause}")
+        batch_number, index, _ = pulse
+        check = "worker_timeout" if shift.stalled else "worker_crashed"
+        shift.stalled = False
+        in_hand = dict(shift.in_hand)
+        shift.give_up()
+        for number, batch in in_hand.items():
+            if number == batch_number and batch.keep is None and index < len(batch.files):
+                await self._blame(batch, index, check, cause, out)
+            else:
+                self._again.append(batch.files)
+
+    async def _blame(
+        self,
+        batch: InHand,
+        index: int,
+        check: str,
+        cause: str,
+        out: MemoryObjectSendStream[OutcomeBatch | PackFull],
+    ) -> None:
+        job = batch.files[index]
+        rest = batch.files[:index] + batch.files[index + 1 :]
+        if rest:
+            self._again.append(rest)
+        if job.attempt < self._limits.attempts:
+            self._again.append((msgspec.structs.replace(job, attempt=job.attempt + 1),))
+            return
+        failed = FileOutcome(
+            volume=job.volume,
+            ino=job.ino,
+            status=OutcomeStatus.FAILED,
+            attempts=job.attempt,
+            blob_hash=b"",
+            size_bytes=0,
+            is_new=False,
+            pack_id=None,
+            pack_offset=None,
+            reason=f"{check}: {cause}",
+            damaged=(),
+            error_type="WorkerDied",
+            checks=(check, "max_retries_exceeded"),
+            worker=self._assignment.run_id,
+        )
+        await out.send(OutcomeBatch((failed,), None, 0))

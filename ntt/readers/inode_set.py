@@ -1,0 +1,24 @@
+"""A set of inode numbers as a sparse bitmap: memory grows with the ranges in use, one bit each."""
+
+from __future__ import annotations
+
+CHUNK_BITS = 4096 * 8
+
+
+class InodeSet:
+    """Numbers from 0 up; a chunk of 4 KiB covers 32,768 neighbours."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, bytearray] = {}
+
+    def add(self, number: int) -> bool:
+        """True if the number was not in the set yet."""
+        chunk, bit = divmod(number, CHUNK_BITS)
+        bits = self._chunks.get(chunk)
+        if bits is None:
+            bits = self._chunks[chunk] = bytearray(CHUNK_BITS // 8)
+        mask = 1 << (bit & 7)
+        if bits[bit >> 3] & mask:
+            return False
+        bits[bit >> 3] |= mask
+        return True

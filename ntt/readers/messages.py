@@ -1,0 +1,43 @@
+"""What a survey is asked and what it answers, between NTT and the worker process that walks an image."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ntt.model import Entry, Layout, WalkProblem
+from ntt.ranges import Ranges
+
+
+class Survey(msgspec.Struct, frozen=True, tag=True):
+    """What to look at: the unread bytes of the image, and how large the medium claims to be."""
+
+    unread: Ranges
+    claimed_bytes: int
+
+
+class LayoutFound(msgspec.Struct, frozen=True, tag=True):
+    """Always the first answer."""
+
+    layout: Layout
+
+
+class Found(msgspec.Struct, frozen=True, tag=True):
+    """Entries of one volume, parents before children."""
+
+    volume: int
+    entries: tuple[Entry, ...]
+    problems: tuple[WalkProblem, ...]
+
+
+class VolumeEnded(msgspec.Struct, frozen=True, tag=True):
+    """A volume's walk is over; `failure` is empty, or says why it ended early."""
+
+    volume: int
+    failure: str
+
+
+class SurveyDone(msgspec.Struct, frozen=True, tag=True):
+    """Always the last answer of a survey that went through to its end."""
+
+
+FromSurvey = LayoutFound | Found | VolumeEnded | SurveyDone

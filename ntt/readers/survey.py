@@ -1,0 +1,60 @@
+"""Image -> layout and every entry, as a stream of bounded messages; runs in a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from ntt.model import Entry, Volume, VolumeStatus, WalkProblem
+from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, SurveyDone, VolumeEnded
+from ntt.readers.opening import open_volume
+from ntt.readers.volumes import detect
+
+CHUNK_ENTRIES = 5_000
+CHUNK_BYTES = 1 << 20  # of names and link targets, so that long ones do not swell a message
+
+
+class Beat(Protocol):
+    def at(self, batch: int, index: int) -> None: ...
+
+    def add(self, size_bytes: int) -> None: ...
+
+
+def survey(source: ImageSource, request: Survey, beat: Beat) -> Iterator[FromSurvey]:
+    """The layout, then the entries of each volume that can be read."""
+    layout = detect(source, request.claimed_bytes)
+    yield LayoutFound(layout)
+    for volume in layout.volumes:
+        if volume.status is VolumeStatus.READ:
+            yield from _walk(source, volume, beat)
+    yield SurveyDone()
+
+
+def _walk(source: ImageSource, volume: Volume, beat: Beat) -> Iterator[FromSurvey]:
+    try:
+        reader = open_volume(source, volume)
+    except ReadError as error:
+        yield VolumeEnded(volume.index, str(error))
+        return
+    entries: list[Entry] = []
+    problems: list[WalkProblem] = []
+    size_bytes = 0
+    failure = ""
+    try:
+        for found in reader.walk():
+            beat.add(1)
+            if isinstance(found, WalkProblem):
+                problems.append(found)
+            else:
+                entries.append(found)
+                size_bytes += len(found.name) + len(found.link_target)
+            if len(entries) + len(problems) >= CHUNK_ENTRIES or size_bytes >= CHUNK_BYTES:
+                yield Found(volume.index, tuple(entries), tuple(problems))
+                entries, problems, size_bytes = [], [], 0
+    except ReadError as error:
+        failure = str(error)
+    if entries or problems:
+        yield Found(volume.index, tuple(entries), tuple(problems))
+    yield VolumeEnded(volume.index, failure)
+    reader.close()
