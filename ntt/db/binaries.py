@@ -83,6 +83,9 @@ def _folders(system_root: Path) -> Iterator[Path]:
 async def _major(folder: Path) -> int | None:
     if not all(os.access(folder / name, os.X_OK) for name in PROGRAMS):
         return None
-    answer = await proc.run([str(folder / "postgres"), "--version"], timeout_s=30)
+    try:
+        answer = await proc.run([str(folder / "postgres"), "--version"], timeout_s=30)
+    except OSError:  # not a program of this machine, or none that answers
+        return None
     version = re.match(rb"postgres \(PostgreSQL\) (\d+)", answer.stdout)
     return int(version[1]) if version else None

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,17 @@ import anyio
 import asyncpg
 
 from ntt import proc
-from ntt.db import flocks, places as layout
+from ntt.db import flocks
+from ntt.db import places as layout
 from ntt.db.binaries import Binaries, find_binaries
 from ntt.db.places import Places
-from ntt.db.postmaster import Postmaster, postmaster_of
+from ntt.db.postmaster import postmaster_of, remove_stale_file
 from ntt.db.server_user import ServerUser, choose_user, command_prefix
 from ntt.errors import BusyError, DatabaseError
 
 START_LIMIT_S = 600  # recovery after a crash replays up to max_wal_size
 STOP_LIMIT_S = 30
+STARTING_LIMIT_S = 5
 LEFTOVER_LIMIT_S = 30  # backends of a killed server end once their statement does
 
 # fsync and synchronous_commit stay at their default: on
@@ -64,7 +66,8 @@ async def embedded_server(home: Path, server_user: str | None) -> AsyncIterator[
                 url = await server.started()
             yield url
         finally:
-            with anyio.move_on_after(2 * STOP_LIMIT_S, shield=True):
+            # a server that does not stop now is found and stopped by the next process: finished work stays good
+            with anyio.move_on_after(2 * STOP_LIMIT_S, shield=True), suppress(DatabaseError):
                 await _leave(server, users)
 
 
@@ -85,7 +88,7 @@ def embedded_url(home: Path) -> str | None:
     """The URL of the home's server (psql takes it as its argument) if it runs now, else None."""
     places = layout.places_in(home)
     postmaster = postmaster_of(places.data)
-    if postmaster is None or not postmaster.alive:
+    if postmaster is None or postmaster.socket_folder is None or not postmaster.alive:
         return None
     return layout.url_of(postmaster.socket_folder)
 
@@ -135,48 +138,46 @@ class Server:
     async def stopped(self) -> bool:
         """Whether a server ran that now does not; DatabaseError when it does not end."""
         with flocks.lock_file(self.places.server_lock) as lock:
-            postmaster = postmaster_of(self.places.data)
-            if postmaster is None or not postmaster.alive:
-                return False
-            await self._pg_ctl("stop", "-m", "fast", "-w", "-t", str(STOP_LIMIT_S), limit_s=STOP_LIMIT_S + 5)
-            return await flocks.became_free(lock, LEFTOVER_LIMIT_S)
+            ran = not flocks.try_exclusive(lock)
+            if ran:
+                # one whose start was cancelled has not told its number yet
+                await flocks.became(lambda: self._alive() or flocks.try_exclusive(lock), STARTING_LIMIT_S)
+            if self._alive():
+                await self._pg_ctl("stop", "-m", "fast", "-w", "-t", str(STOP_LIMIT_S), limit_s=STOP_LIMIT_S + 5)
+                ran = True
+            if self._alive() or not await flocks.became_free(lock, LEFTOVER_LIMIT_S):
+                raise DatabaseError("the embedded database did not stop", f"see {self.places.log}")
+            return ran
+
+    def _alive(self) -> bool:
+        postmaster = postmaster_of(self.places.data)
+        return postmaster is not None and postmaster.alive
 
     async def _running_url(self, lock: int) -> str | None:
         """The URL of the server that holds `lock`; None, with the lock, once nothing of it is left."""
         with anyio.move_on_after(START_LIMIT_S):
-            silent_since = anyio.current_time()
+            since = anyio.current_time()
             while not flocks.try_exclusive(lock):
-                postmaster = postmaster_of(self.places.data)
-                alive = postmaster is not None and postmaster.alive
-                if postmaster is not None and alive and await self._answers(postmaster):
-                    return layout.url_of(postmaster.socket_folder)
-                if not alive and anyio.current_time() - silent_since > LEFTOVER_LIMIT_S:
+                url = embedded_url(self.places.postgres.parent)
+                if url is not None and await _answers(url):
+                    return url
+                if not self._alive() and anyio.current_time() - since > LEFTOVER_LIMIT_S:
                     raise DatabaseError(
-                        f"processes of a killed PostgreSQL server still use {self.places.data}", "end them, then try again"
+                        f"processes of a killed PostgreSQL server still use {self.places.data}",
+                        "end them, then try again",
                     )
                 await anyio.sleep(flocks.POLL_S)
             return None
-        raise DatabaseError(f"the embedded database does not answer, see {self.places.log}")
-
-    async def _answers(self, postmaster: Postmaster) -> bool:
-        """Whether it takes connections; False while it starts, recovers or stops."""
-        try:
-            connection = await asyncpg.connect(layout.url_of(postmaster.socket_folder), timeout=5)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            return False
-        await connection.close(timeout=5)
-        return True
+        raise DatabaseError("the embedded database does not answer", f"see {self.places.log}")
 
     async def _start(self, lock: int) -> str:
         """A server of its own session, holding nothing of ours but `lock`; DatabaseError quotes its log."""
-        postmaster = postmaster_of(self.places.data)
-        if postmaster is not None and postmaster.alive:
-            # started by hand: it is as good as ours, and lets us in or says why not
-            return layout.url_of(postmaster.socket_folder)
+        by_hand = embedded_url(self.places.postgres.parent)
+        if by_hand is not None:
+            return by_hand
         try:
             await self._initialise()
-            if postmaster is not None:
-                postmaster.remove_if_stale()
+            remove_stale_file(self.places.data)
             socket_folder = layout.socket_folder(self.places)
             layout.make_private_folder(socket_folder, self.user)
             log_offset = layout.open_log(self.places, self.user)
@@ -218,11 +219,14 @@ class Server:
     async def _run(self, program: str, *arguments: str, input_bytes: bytes | None = None) -> None:
         finished = await self._finished(program, *arguments, limit_s=START_LIMIT_S, input_bytes=input_bytes)
         said = layout.first_complaint(finished.stderr.decode(errors="replace"))
-        if finished.status != 0:
+        # a single-user server goes on after an error and ends with 0
+        if finished.status != 0 or b"ERROR:" in finished.stderr:
             raise DatabaseError(f"{self.places.data} cannot be made: {program}: {said or finished.complaint}")
 
     async def _pg_ctl(self, *arguments: str, limit_s: float, pass_fds: tuple[int, ...] = ()) -> proc.Finished:
-        return await self._finished("pg_ctl", "-D", str(self.places.data), *arguments, limit_s=limit_s, pass_fds=pass_fds)
+        return await self._finished(
+            "pg_ctl", "-D", str(self.places.data), *arguments, limit_s=limit_s, pass_fds=pass_fds
+        )
 
     async def _finished(
         self,
@@ -244,3 +248,13 @@ class Server:
             )
         except TimeoutError:
             raise DatabaseError(f"{program} did not end within {limit_s:.0f} s", f"see {self.places.log}") from None
+
+
+async def _answers(url: str) -> bool:
+    """Whether the server takes connections; False while it starts, recovers or stops."""
+    try:
+        connection = await asyncpg.connect(url, timeout=5)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    await connection.close(timeout=5)
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -53,13 +53,18 @@ def _try(fd: int, mode: int) -> bool:
     return True
 
 
-async def became_free(fd: int, wait_s: float) -> bool:
-    """Whether the exclusive lock could be taken within `wait_s` seconds."""
+async def became(condition: Callable[[], bool], wait_s: float) -> bool:
+    """Whether `condition` came true within `wait_s` seconds; asked every 20 ms, at least once."""
     with anyio.move_on_after(wait_s):
-        while not try_exclusive(fd):
+        while not condition():  # noqa: ASYNC110 - what another process does sends no event
             await anyio.sleep(POLL_S)
         return True
     return False
+
+
+async def became_free(fd: int, wait_s: float) -> bool:
+    """Whether the exclusive lock could be taken within `wait_s` seconds."""
+    return await became(lambda: try_exclusive(fd), wait_s)
 
 
 @asynccontextmanager

@@ -115,7 +115,7 @@ def open_log(places: Places, user: ServerUser) -> int:
 def first_complaint(text: str) -> str:
     """The line of a PostgreSQL program's output that says what was wrong; empty when none does."""
     lines = text.strip().splitlines()
-    for mark in ("FATAL:", "PANIC:", "error:", "could not", ""):
+    for mark in ("FATAL:", "PANIC:", "ERROR:", "error:", "could not", ""):
         for line in lines:
             if mark in line:
                 return line.partition(mark)[2].strip() if mark.endswith(":") else line.strip()
@@ -130,8 +130,6 @@ def log_since(places: Places, offset: int) -> str:
             return log.read(1 << 16).decode(errors="replace")
     except OSError:
         return ""
-
-
 
 
 def rename_durably(source: Path, target: Path) -> None:

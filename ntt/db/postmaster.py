@@ -12,7 +12,7 @@ class Postmaster:
 
     data: Path
     pid: int
-    socket_folder: Path
+    socket_folder: Path | None  # None: not written yet
 
     @property
     def alive(self) -> bool:
@@ -21,25 +21,29 @@ class Postmaster:
         try:
             # the server works inside its data directory, whatever path it was started with
             inside = (process / "cwd").samefile(self.data)
-            return inside and (process / "comm").read_text().strip() == "postgres"
+            return inside and (process / "comm").read_text("utf-8", "replace").strip() == "postgres"
         except OSError:
             return False
 
-    def remove_if_stale(self) -> None:
-        """Removes the file when its number went to an unrelated process, which would keep PostgreSQL from starting.
-
-        A number that nobody has is left to PostgreSQL, which then also looks for remains in shared memory.
-        """
-        if not self.alive and (Path("/proc") / str(self.pid)).exists():
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
-
 
 def postmaster_of(data: Path) -> Postmaster | None:
-    """None when there is no postmaster.pid, or one that a crash left without its content."""
+    """None when there is no postmaster.pid, or only one that a crash left without its content."""
     try:
-        lines = (data / "postmaster.pid").read_text("utf-8", "replace").splitlines()
+        lines = (data / "postmaster.pid").read_text("utf-8", "surrogateescape").splitlines()
     except OSError:
         return None
-    if len(lines) < 5 or not lines[0].isdecimal():
+    if not lines or not lines[0].isdecimal():
         return None
-    return Postmaster(data, int(lines[0]), Path(lines[4]))
+    folder = lines[4] if len(lines) > 4 else ""
+    return Postmaster(data, int(lines[0]), Path(folder) if folder.startswith("/") else None)
+
+
+def remove_stale_file(data: Path) -> None:
+    """Removes a postmaster.pid that would keep PostgreSQL from starting though no server is there.
+
+    That is one without content, or with the number of an unrelated process. A number that nobody has is
+    left to PostgreSQL, which then also looks for remains in shared memory. OSError as from unlink(2).
+    """
+    postmaster = postmaster_of(data)
+    if postmaster is None or (not postmaster.alive and (Path("/proc") / str(postmaster.pid)).exists()):
+        (data / "postmaster.pid").unlink(missing_ok=True)

@@ -35,14 +35,16 @@ def choose_user(wanted: str | None, data: Path) -> ServerUser:
     if os.geteuid() != 0:
         if owner not in (None, os.geteuid()):
             raise DatabaseError(
-                f"the database in {data} belongs to {_name(owner)}", f"run ntt as {_name(owner)}, or with another --home"
+                f"the database in {data} belongs to {_name(owner)}",
+                f"run ntt as {_name(owner)}, or with another --home",
             )
         return ServerUser(_name(os.geteuid()), os.geteuid(), os.getegid(), frozenset(os.getgroups()), switch=False)
     user = _named(wanted) if wanted else _by_uid(owner) if owner is not None else _first_named("postgres", "nobody")
     if user.uid == 0:
         raise DatabaseError(
-            f"the embedded server cannot run as root, to whom {data} belongs" if not wanted else
-            "the embedded server cannot run as root",
+            f"the embedded server cannot run as root, to whom {data} belongs"
+            if not wanted
+            else "the embedded server cannot run as root",
             f"give the folder to a user without rights (`chown -R postgres {data}`), or set another postgres_user",
         )
     if owner not in (None, user.uid):
@@ -118,7 +120,9 @@ def _named(name: str) -> ServerUser:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
-        raise DatabaseError(f"there is no user {name} on this machine", "correct postgres_user (NTT_POSTGRES_USER)") from None
+        raise DatabaseError(
+            f"there is no user {name} on this machine", "correct postgres_user (NTT_POSTGRES_USER)"
+        ) from None
     return _from_entry(entry)
 
 
@@ -128,7 +132,9 @@ def _first_named(*names: str) -> ServerUser:
             return _from_entry(pwd.getpwnam(name))
         except KeyError:
             continue
-    raise DatabaseError(f"none of the users {', '.join(names)} exists", "name one with postgres_user (NTT_POSTGRES_USER)")
+    raise DatabaseError(
+        f"none of the users {', '.join(names)} exists", "name one with postgres_user (NTT_POSTGRES_USER)"
+    )
 
 
 def _by_uid(uid: int) -> ServerUser:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.iso_records import OWN_IDENTIFIER, SECTOR_BYTES, DirectoryRecord, Geometry, parse_sector
-from ntt.readers.rockridge import NOTHING, RockRidge, parse_system_use, skip_length, speaks_rock_ridge
+from ntt.readers.rockridge import NOTHING, RockRidge, parse_system_use, rock_ridge_at, skip_length
 
 ROCK_RIDGE, JOLIET, PLAIN = "rock-ridge", "joliet", "plain"
 _JOLIET_ESCAPES = (b"%/@", b"%/C", b"%/E")  # Joliet specification, "Identifying a Joliet SVD": UCS-2 levels 1 to 3
@@ -104,9 +104,7 @@ def find_volume(source: ImageSource, offset_bytes: int, session_bytes: int) -> I
     return _with_rock_ridge(source, primary) or joliet or primary
 
 
-def _described(
-    source: ImageSource, offset_bytes: int, descriptor: bytes, names: str
-) -> tuple[IsoVolume | None, str]:
+def _described(source: ImageSource, offset_bytes: int, descriptor: bytes, names: str) -> tuple[IsoVolume | None, str]:
     """A primary or supplementary descriptor (ECMA-119, 8.4, 8.5), or None and why it is of no use."""
     sizes = (int.from_bytes(descriptor[128:130], "little"), int.from_bytes(descriptor[130:132], "big"))
     block_bytes = next((size for size in sizes if size in (512, 1024, 2048)), 0)
@@ -140,12 +138,12 @@ def _with_rock_ridge(source: ImageSource, primary: IsoVolume) -> IsoVolume | Non
     records, _ = parse_sector(sector, position, geometry)
     if records and records[0].identifier == OWN_IDENTIFIER:
         skip = skip_length(records[0].system_use)
-        if skip is None or not speaks_rock_ridge(records[0].system_use):
+        if skip is None or all(rock_ridge_at(record.system_use) < 0 for record in records):
             return None
         return replace(primary, names=ROCK_RIDGE, skip_bytes=skip)
     if any(sector) or primary.root.size_bytes <= SECTOR_BYTES:
         return None
-    # The first sector of the root was not read: the next one tells, and only XA discs skip bytes.
+    # The first sector of the root was not read: the records of the next one tell.
     records, _ = parse_sector(source.read(geometry.offset_bytes + position + SECTOR_BYTES, SECTOR_BYTES), 0, geometry)
-    spoken = [record for record in records if speaks_rock_ridge(record.system_use)]
-    return replace(primary, names=ROCK_RIDGE, skip_bytes=0) if spoken else None
+    spoken = [at for at in (rock_ridge_at(record.system_use) for record in records) if at >= 0]
+    return replace(primary, names=ROCK_RIDGE, skip_bytes=spoken[0]) if spoken else None

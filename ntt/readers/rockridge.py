@@ -73,14 +73,15 @@ def skip_length(area: bytes) -> int | None:
     return None
 
 
-def speaks_rock_ridge(area: bytes) -> bool:
-    """Whether an entry of RRIP stands in the area; SUSP alone may serve other protocols."""
-    for at in (0, 14):
+def rock_ridge_at(area: bytes) -> int:
+    """Where in the area the entries of RRIP begin, -1: there are none; SUSP alone may serve other protocols."""
+    for first in (0, 14):
+        at = first
         while at + 4 <= len(area) and area[at + 2] >= 4:
             if area[at : at + 2] in (b"PX", b"RR", b"TF", b"NM"):
-                return True
+                return first
             at += area[at + 2]
-    return False
+    return -1
 
 
 class _Reading:
@@ -89,8 +90,8 @@ class _Reading:
     __slots__ = (
         "child_block",
         "device",
-        "glued",
         "gid",
+        "glued",
         "links",
         "mode",
         "mtime_ns",

@@ -19,7 +19,7 @@ from ntt.errors import MediumError
 from ntt.model import Identity
 from ntt.ranges import Range, Ranges, normalised, within
 
-WINDOW_BYTES = 32 << 20  # of the image at a time: large enough for all cores, small in memory
+WINDOW_BYTES = 4 << 20  # of the image at a time: large enough for all cores, small in memory
 SAMPLE_BYTES = 4096
 FIRST_SAMPLE_BYTES = 32 << 10  # ISO 9660 and UDF begin to describe themselves here
 SECTOR_BYTES = 512
@@ -193,7 +193,8 @@ def _why_assigned(scan: _Scan, informative: bool, missing: list[int]) -> str:
     if scan.fill is not None:
         return f"the medium is blank (every byte is 0x{scan.fill:02X}): nothing tells it from another blank one"
     if not informative:
-        return f"only {scan.informative_sectors} sectors of the medium hold anything: nothing tells it from another of its kind"
+        held = scan.informative_sectors
+        return f"only {held} sectors of the medium hold anything: nothing tells it from another of its kind"
     if missing:
         return f"{len(missing)} of the samples that identify a medium were not read"
     return ""

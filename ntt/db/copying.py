@@ -1,0 +1,113 @@
+"""What is left to copy, which contents are known, which pack is free, and the proof that copying is done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from ntt.db.connection import Connection, Database
+from ntt.db.locks import LockSpace, release_advisory, try_advisory
+from ntt.errors import MediumError
+
+PAGE_FILES = 20_000
+_REGULAR = "(n.mode & 61440) = 32768"  # S_IFMT, S_IFREG
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFile:
+    volume: int
+    ino: int
+    size: int
+    first_byte: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    files: int
+    bytes: int
+
+
+class CopyQueue:
+    """The regular files of a medium that have no outcome yet; derived from the rows, never from flags."""
+
+    def __init__(self, database: Database, medium_id: int) -> None:
+        self._database = database
+        self._medium_id = medium_id
+
+    async def pending(self) -> Pending:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                f"""SELECT count(*) AS files, coalesce(sum(n.size), 0)::bigint AS bytes
+                    FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
+                    WHERE n.medium_id = $1 AND {_REGULAR} AND o.ino IS NULL""",
+                self._medium_id,
+            )
+        assert row is not None
+        return Pending(row["files"], row["bytes"])
+
+    async def files(self) -> AsyncIterator[PendingFile]:
+        """All that are pending now, page by page in the order of the inodes, each page as it lies on the medium."""
+        volume, ino = -1, -1
+        while True:
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(
+                    f"""SELECT n.volume, n.ino, n.size, n.first_byte
+                        FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
+                        WHERE n.medium_id = $1 AND (n.volume, n.ino) > ($2, $3) AND {_REGULAR} AND o.ino IS NULL
+                        ORDER BY n.volume, n.ino LIMIT $4""",
+                    self._medium_id,
+                    volume,
+                    ino,
+                    PAGE_FILES,
+                )
+            if not rows:
+                return
+            volume, ino = rows[-1]["volume"], rows[-1]["ino"]
+            for row in sorted(rows, key=lambda r: (r["volume"], r["first_byte"])):
+                yield PendingFile(row["volume"], row["ino"], row["size"], row["first_byte"])
+
+    async def prove_done(self) -> None:
+        """Sets `copy_done` in the transaction that sees no regular file without an outcome; MediumError if one is."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.fetchval("SELECT id FROM medium WHERE id = $1 FOR UPDATE", self._medium_id)
+            left: int = await connection.fetchval(
+                f"""SELECT count(*) FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
+                    WHERE n.medium_id = $1 AND {_REGULAR} AND o.ino IS NULL""",
+                self._medium_id,
+            )
+            if left:
+                raise MediumError(f"{left:,} files have neither content nor a reason", "run the same command again")
+            await connection.execute(
+                "UPDATE medium SET copy_done = clock_timestamp() WHERE id = $1 AND copy_done IS NULL", self._medium_id
+            )
+
+
+class Registrar:
+    """Answers the crew's questions on one connection, and holds the packs it gave out until that closes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._taken: set[int] = set()
+
+    async def known(self, hashes: Sequence[bytes]) -> set[bytes]:
+        rows = await self._connection.fetch("SELECT hash FROM blob WHERE hash = ANY($1::bytea[])", hashes)
+        return {row["hash"] for row in rows}
+
+    async def take_pack(self) -> tuple[int, int]:
+        """An unsealed pack that nobody writes, else a new one."""
+        rows = await self._connection.fetch("SELECT id FROM pack WHERE NOT sealed ORDER BY id")
+        for pack_id in (row["id"] for row in rows):
+            if pack_id in self._taken:
+                continue
+            if await try_advisory(self._connection, LockSpace.PACK, pack_id):
+                # asked again under the lock: its last writer may have filled it since
+                row = await self._connection.fetchrow("SELECT committed_bytes, sealed FROM pack WHERE id = $1", pack_id)
+                if row is not None and not row["sealed"]:
+                    self._taken.add(pack_id)
+                    return pack_id, row["committed_bytes"]
+                await release_advisory(self._connection, LockSpace.PACK, pack_id)
+        pack_id = await self._connection.fetchval("INSERT INTO pack DEFAULT VALUES RETURNING id")
+        if not await try_advisory(self._connection, LockSpace.PACK, pack_id):
+            return await self.take_pack()  # another process was faster between the two statements
+        self._taken.add(pack_id)
+        return pack_id, 0

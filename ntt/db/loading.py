@@ -1,0 +1,136 @@
+"""Entries -> `node` and `name` rows: all of a medium and its `enum_done` in one transaction, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ntt.db.connection import Connection, Database
+from ntt.model import Entry, Layout
+
+FLAG_DUPLICATE = 1
+FLAG_DIRECTORY = 2
+_NODE = (
+    "ino", "size", "mtime_s", "first_byte", "medium_id", "mtime_ns", "mode", "uid", "gid", "volume", "link_target",
+)  # fmt: skip
+_NAME = ("ino", "parent_ino", "medium_id", "volume", "flags", "name")
+TABLES = ("node", "name", "outcome", "volume", "finding")
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a load has put into the database so far."""
+
+    nodes: int = 0
+    names: int = 0
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row of `finding`: what is wrong with the medium now, and what to do."""
+
+    kind: str
+    detail: str
+    next_step: str = ""
+    volume: int | None = None
+    ino: int | None = None
+    name: bytes | None = None
+
+
+class Load:
+    """The open load transaction of one medium."""
+
+    def __init__(self, connection: Connection, medium_id: int) -> None:
+        self._connection = connection
+        self._medium_id = medium_id
+        self.loaded = Loaded()
+
+    async def volumes(self, layout: Layout) -> None:
+        """Replaces what was recorded of the medium's volumes."""
+        medium_id = self._medium_id
+        await self._connection.execute("DELETE FROM volume WHERE medium_id = $1", medium_id)
+        await self._connection.executemany(
+            "INSERT INTO volume VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            [
+                (medium_id, v.index, v.scheme, v.offset_bytes, v.size_bytes, v.fstype, v.route.value, v.label,
+                 v.status.value, v.finding, v.next_step)
+                for v in layout.volumes
+            ],
+        )  # fmt: skip
+
+    async def entries(self, volume: int, entries: Sequence[Entry]) -> None:
+        """Adds entries of a volume; an inode's row comes with its first entry."""
+        medium_id, loaded = self._medium_id, self.loaded
+        new = [e for e in entries if e.new_inode]
+        await self._connection.copy_records_to_table(
+            "node",
+            columns=_NODE,
+            records=[
+                (e.ino, e.size, e.mtime_s, e.first_byte, medium_id, e.mtime_ns, e.mode, e.uid, e.gid, volume,
+                 e.link_target)
+                for e in new
+            ],
+        )  # fmt: skip
+        await self._connection.copy_records_to_table(
+            "name",
+            columns=_NAME,
+            records=[(e.ino, e.parent_ino, medium_id, volume, _flags(e), e.name) for e in entries],
+        )
+        regular = [e.size for e in new if e.is_regular]
+        loaded.nodes += len(new)
+        loaded.names += len(entries)
+        loaded.files += len(regular)
+        loaded.bytes += sum(regular)
+
+    async def problems(self, problems: Sequence[Problem]) -> None:
+        await insert_problems(self._connection, self._medium_id, "enumerate", problems)
+
+
+def _flags(entry: Entry) -> int:
+    flags = FLAG_DUPLICATE if entry.duplicate else 0
+    if entry.is_directory and entry.new_inode:
+        flags |= FLAG_DIRECTORY
+    return flags
+
+
+async def insert_problems(connection: Connection, medium_id: int, stage: str, problems: Sequence[Problem]) -> None:
+    await connection.copy_records_to_table(
+        "finding",
+        columns=("medium_id", "stage", "kind", "volume", "ino", "name", "detail", "next_step"),
+        records=[(medium_id, stage, p.kind, p.volume, p.ino, p.name, p.detail, p.next_step) for p in problems],
+    )
+
+
+@asynccontextmanager
+async def load(database: Database, medium_id: int) -> AsyncIterator[Load]:
+    """One transaction: what the medium had is removed, then what is given is added; `enum_done` with it.
+
+    Left by an exception, nothing has changed. Statistics are brought up to date after the commit.
+    """
+    async with database.connection() as connection:
+        async with connection.transaction():
+            await connection.fetchval("SELECT id FROM medium WHERE id = $1 FOR UPDATE", medium_id)
+            for table in TABLES:
+                await connection.execute(f"DELETE FROM {table} WHERE medium_id = $1", medium_id)
+            await connection.execute(
+                """UPDATE medium SET enum_done = NULL, copy_done = NULL, archive_done = NULL, archived_image_hash = NULL
+                   WHERE id = $1""",
+                medium_id,
+            )
+            loading = Load(connection, medium_id)
+            yield loading
+            # the proof is in this very transaction: every row that was read stands before the stamp
+            nodes = await connection.fetchval("SELECT count(*) FROM node WHERE medium_id = $1", medium_id)
+            names = await connection.fetchval("SELECT count(*) FROM name WHERE medium_id = $1", medium_id)
+            assert (nodes, names) == (loading.loaded.nodes, loading.loaded.names), "rows were lost while loading"
+            await connection.execute("UPDATE medium SET enum_done = clock_timestamp() WHERE id = $1", medium_id)
+        await _analyze(connection)
+
+
+async def _analyze(connection: Connection) -> None:
+    # without statistics the first queries after a large load take hours
+    for table in ("node", "name"):
+        await connection.execute(f"ANALYZE {table}")

@@ -1,0 +1,185 @@
+"""Outcomes of copying -> rows: one writer, grouped COPY batches, a short transaction each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from ntt.db.connection import Connection, Database
+from ntt.db.media import to_multirange
+from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull
+
+FLUSH_ROWS = 2_000
+FLUSH_S = 0.5
+_LETTER = {OutcomeStatus.COPIED: b"c", OutcomeStatus.DAMAGED: b"d", OutcomeStatus.FAILED: b"f"}
+_INCOMING = (
+    "ino", "size", "volume", "attempts", "status", "is_new", "pack_id", "pack_offset", "hash", "reason", "damaged",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Written:
+    """What the writer has committed: files by status, contents and bytes new to the store, and waste.
+
+    `stored` are files whose content was new, `known` those whose content was there already (damaged ones
+    counted in either); `wasted` contents were appended though another process had stored them meanwhile.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    stored: int = 0
+    stored_bytes: int = 0
+    known: int = 0
+    damaged: int = 0
+    failed: int = 0
+    wasted: int = 0
+
+
+class OutcomeWriter:
+    """The only place that registers blobs and outcomes. Contents must be durable before they come here.
+
+    `committed` is called with the hashes that are in the database from then on, `seal` with a pack that
+    is full and whose rows are all committed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        medium_id: int,
+        committed: Callable[[Sequence[bytes]], None],
+        seal: Callable[[int, int], None],
+        progress: Callable[[Written], None],
+    ) -> None:
+        self._database = database
+        self._medium_id = medium_id
+        self._committed = committed
+        self._seal = seal
+        self._progress = progress
+        self._waiting: list[FileOutcome] = []
+        self._pack_ends: dict[int, int] = {}
+        self.written = Written()
+
+    async def run(self, receive: MemoryObjectReceiveStream[OutcomeBatch | PackFull]) -> None:
+        """Until the stream ends; everything received is committed then, but what still lacks its content."""
+        async with self._database.connection() as connection, receive:
+            await _prepare(connection)
+            open_for_more = True
+            while open_for_more:
+                full, open_for_more = await self._gather(receive)
+                while self._waiting and await self._flush(connection):
+                    if open_for_more:
+                        break
+                if full is not None:
+                    self._seal(full.pack_id, full.end)
+                    await connection.execute("UPDATE pack SET sealed = true WHERE id = $1", full.pack_id)
+
+    async def _gather(
+        self, receive: MemoryObjectReceiveStream[OutcomeBatch | PackFull]
+    ) -> tuple[PackFull | None, bool]:
+        """Takes what comes, until it is worth a transaction, a pack is full, or the stream ends."""
+        gathered = 0
+        with anyio.move_on_after(FLUSH_S):
+            while gathered < FLUSH_ROWS:
+                try:
+                    item = await receive.receive()
+                except anyio.EndOfStream:
+                    return None, False
+                match item:
+                    case PackFull():
+                        return item, True
+                    case OutcomeBatch(outcomes=outcomes, pack_id=pack_id, pack_end=pack_end):
+                        self._waiting.extend(outcomes)
+                        gathered += len(outcomes)
+                        if pack_id is not None:
+                            self._pack_ends[pack_id] = max(pack_end, self._pack_ends.get(pack_id, 0))
+        return None, True
+
+    async def _flush(self, connection: Connection) -> int:
+        """One transaction: blobs, outcomes, events, pack ends. Returns how many outcomes found their blob."""
+        async with connection.transaction():
+            await connection.copy_records_to_table(
+                "incoming", columns=_INCOMING, records=[_record(outcome) for outcome in self._waiting]
+            )
+            new_blobs = await connection.fetchval(_BLOBS)
+            done = {(row["volume"], row["ino"]) for row in await connection.fetch(_OUTCOMES, self._medium_id)}
+            events = [o for o in self._waiting if o.checks and (o.volume, o.ino) in done]
+            if events:
+                await self._events(connection, events)
+            for pack_id, end in self._pack_ends.items():
+                await connection.execute(
+                    "UPDATE pack SET committed_bytes = greatest(committed_bytes, $2) WHERE id = $1", pack_id, end
+                )
+        settled = [o for o in self._waiting if (o.volume, o.ino) in done]
+        self._waiting = [o for o in self._waiting if (o.volume, o.ino) not in done]
+        self._pack_ends.clear()
+        self._count(settled, new_blobs)
+        self._committed([o.blob_hash for o in settled if o.is_new])
+        self._progress(self.written)
+        return len(settled)
+
+    async def _events(self, connection: Connection, outcomes: Sequence[FileOutcome]) -> None:
+        now = await connection.fetchval("SELECT clock_timestamp()")
+        await connection.copy_records_to_table(
+            "diagnostic_event",
+            columns=("at", "medium_id", "volume", "ino", "retry_count", "checks", "action", "worker_id",
+                     "exception_type", "exception_msg"),
+            records=[
+                (now, self._medium_id, o.volume, o.ino, o.attempts, list(o.checks),
+                 "max_retries" if "max_retries_exceeded" in o.checks else "skipped", o.worker,
+                 o.error_type or None, o.reason[:100] or None)
+                for o in outcomes
+            ],
+        )  # fmt: skip
+
+    def _count(self, settled: Sequence[FileOutcome], new_blobs: int) -> None:
+        written = self.written
+        claimed = [o for o in settled if o.is_new]
+        written.files += len(settled)
+        written.bytes += sum(o.size_bytes for o in settled)
+        written.stored += new_blobs
+        written.stored_bytes += sum(o.size_bytes for o in claimed)
+        written.wasted += len(claimed) - new_blobs
+        written.failed += sum(o.status is OutcomeStatus.FAILED for o in settled)
+        written.damaged += sum(o.status is OutcomeStatus.DAMAGED for o in settled)
+        written.known += sum(not o.is_new and o.status is not OutcomeStatus.FAILED for o in settled)
+
+
+async def _prepare(connection: Connection) -> None:
+    # a lost commit here is only work done again; `copy_done` is committed with the WAL up to it flushed
+    await connection.execute("SET synchronous_commit = off")
+    # the temp table has no statistics, and no plan may scan all blobs for a batch of two thousand
+    await connection.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off")
+    await connection.execute(
+        """CREATE TEMP TABLE IF NOT EXISTS incoming (ino bigint, size bigint, volume smallint, attempts smallint,
+               status "char", is_new boolean, pack_id int, pack_offset int, hash bytea, reason text,
+               damaged int8multirange) ON COMMIT DELETE ROWS"""
+    )
+
+
+_BLOBS = """WITH added AS (
+        INSERT INTO blob (size, pack_id, pack_offset, hash)
+        SELECT size, pack_id, pack_offset, hash FROM incoming WHERE is_new ON CONFLICT (hash) DO NOTHING RETURNING 1)
+    SELECT count(*) FROM added"""
+_OUTCOMES = """INSERT INTO outcome (ino, blob_id, medium_id, volume, attempts, status, reason, damaged)
+    SELECT i.ino, b.id, $1, i.volume, i.attempts, i.status, i.reason, i.damaged
+    FROM incoming i LEFT JOIN blob b ON b.hash = i.hash
+    WHERE i.status = 'f' OR b.id IS NOT NULL RETURNING volume, ino"""
+
+
+def _record(outcome: FileOutcome) -> tuple[object, ...]:
+    return (
+        outcome.ino,
+        outcome.size_bytes,
+        outcome.volume,
+        outcome.attempts,
+        _LETTER[outcome.status],
+        outcome.is_new,
+        outcome.pack_id,
+        outcome.pack_offset,
+        outcome.blob_hash or None,
+        outcome.reason or None,
+        to_multirange(outcome.damaged) if outcome.damaged else None,
+    )

@@ -1,0 +1,123 @@
+"""An empty database -> NTT's catalogue; one of another version -> a clear refusal, or an upgrade in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from ntt.db.connection import Connection
+from ntt.db.locks import LockSpace, lock_key
+from ntt.errors import DatabaseError
+
+SCHEMA_VERSION = 1
+
+FOREIGN_RELATIONS = """
+SELECT count(*), min(n.nspname || '.' || c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
+  AND NOT EXISTS (SELECT FROM pg_depend d  -- what belongs to an extension is nobody's data
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The SQL that turns version `from_version` into the next one."""
+
+    from_version: int
+    sql: str
+
+
+MIGRATIONS: tuple[Migration, ...] = ()
+
+
+def schema_sql() -> str:
+    """The whole schema: inside the installed package, or at the root of a source checkout."""
+    installed = files("ntt") / "schema.sql"
+    if installed.is_file():
+        return installed.read_text("utf-8")
+    return (Path(__file__).parents[2] / "schema.sql").read_text("utf-8")
+
+
+async def schema_version(connection: Connection) -> int | None:
+    """The version of the catalogue in this database; None when it holds none."""
+    if await connection.fetchval("SELECT to_regclass('ntt_schema')") is None:
+        return None
+    version = await connection.fetchval("SELECT max(version) FROM ntt_schema")
+    if not isinstance(version, int):
+        raise DatabaseError("the table ntt_schema is empty: this catalogue is damaged", "restore it from a backup")
+    return version
+
+
+async def ensure_schema(connection: Connection, *, create: bool) -> None:
+    """Returns when the database holds a catalogue of this program's version, and raises DatabaseError otherwise.
+
+    With `create` an empty database gets one, in one transaction; of several processes that try at once one
+    creates and the others wait. A database with tables of somebody else's is never written to.
+    """
+    version = await schema_version(connection)
+    if version is None:
+        if not create:
+            raise DatabaseError("this database holds no catalogue yet", "`ntt ingest` or `ntt watch` makes one")
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(LockSpace.SCHEMA, 0))
+            version = await schema_version(connection)
+            if version is None:
+                await _create(connection)
+                version = SCHEMA_VERSION
+    if version < SCHEMA_VERSION:
+        raise DatabaseError(
+            f"the database has schema version {version}, this program needs {SCHEMA_VERSION}", "run `ntt db upgrade`"
+        )
+    if version > SCHEMA_VERSION:
+        raise _newer(version, SCHEMA_VERSION)
+
+
+async def _create(connection: Connection) -> None:
+    count, example = await connection.fetchrow(FOREIGN_RELATIONS) or (0, "")
+    if count:
+        raise DatabaseError(
+            f"the database holds {count} tables that are not NTT's ({example}, ...), and no catalogue",
+            "name an empty database with --database",
+        )
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"the database has the encoding {encoding}, the catalogue needs UTF8",
+            "create one with `CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0`",
+        )
+    await connection.execute(schema_sql())
+
+
+async def upgrade(
+    connection: Connection, migrations: Sequence[Migration] = MIGRATIONS, target: int = SCHEMA_VERSION
+) -> tuple[int, int]:
+    """Takes the catalogue to version `target` and returns (version before, version after).
+
+    The whole chain is one transaction: all of it is there afterwards, or nothing. A catalogue that is at
+    `target` already is left alone. DatabaseError when it is newer, missing, or the chain has a gap.
+    """
+    steps = {step.from_version: step for step in migrations}
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_key(LockSpace.SCHEMA, 0))
+        before = await schema_version(connection)
+        if before is None:
+            raise DatabaseError("this database holds no catalogue yet", "there is nothing to upgrade")
+        if before > target:
+            raise _newer(before, target)
+        for version in range(before, target):
+            step = steps.get(version)
+            if step is None:
+                raise DatabaseError(f"this program cannot upgrade schema version {version}", "use an older NTT first")
+            await connection.execute(step.sql)
+            await connection.execute("INSERT INTO ntt_schema (version) VALUES ($1)", version + 1)
+    return before, target
+
+
+def _newer(found: int, known: int) -> DatabaseError:
+    return DatabaseError(
+        f"this program is older than the database: it knows schema version {known}, the database has {found}",
+        f"install an NTT whose schema version is {found} or newer",
+    )
