@@ -29,7 +29,6 @@ CREATE TABLE medium (
     archive_done    timestamptz,
     archive_path    text,
     archive_bytes   bigint,
-    archive_hash    text,                     -- BLAKE3 of the archive file
     archived_image_hash text,                 -- BLAKE3 of the image as it was read back out of the archive
     message         text,
     problems        jsonb,                    -- bounded summary; NULL: nothing at all was found
@@ -101,7 +100,7 @@ CREATE TABLE name (                           -- a directory entry; hard links h
     flags       smallint NOT NULL,            -- bit 0: the directory holds this name more than once; bit 1: names a directory
     name        bytea NOT NULL                -- as on the medium, byte for byte
 );
-CREATE INDEX name_medium ON name USING brin (medium_id) WITH (pages_per_range = 16);
+CREATE INDEX name_parent ON name (medium_id, volume, parent_ino);  -- equal keys are stored once: about 8 bytes a name
 CREATE INDEX name_directory ON name (medium_id, volume, ino) WHERE (flags & 2) <> 0;
 
 -- ---------------------------------------------------------------- what is kept
@@ -198,7 +197,8 @@ FROM node n JOIN medium m ON m.id = n.medium_id
 LEFT JOIN outcome o ON o.medium_id = n.medium_id AND o.volume = n.volume AND o.ino = n.ino
 LEFT JOIN blob b ON b.id = o.blob_id;
 
--- The path of a directory, from the volume's root, without a leading slash.
+-- The path of a directory, from the volume's root, without a leading slash; of one longer than 4,096
+-- bytes (the kernel's PATH_MAX) only the end, behind '.../'.
 CREATE FUNCTION directory_path(of_medium int, of_volume smallint, of_ino bigint) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WITH RECURSIVE up(ino, parent_ino, path, depth) AS (
@@ -208,13 +208,15 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
             LIMIT 1) start
         UNION ALL
         SELECT above.ino, above.parent_ino,
-               CASE WHEN above.ino = above.parent_ino THEN up.path ELSE above.name || '/'::bytea || up.path END,
+               CASE WHEN above.ino = above.parent_ino THEN up.path
+                    WHEN length(up.path) > 4096 THEN '.../'::bytea || up.path
+                    ELSE above.name || '/'::bytea || up.path END,
                up.depth + 1
         FROM up CROSS JOIN LATERAL (
             SELECT ino, parent_ino, name FROM name
             WHERE medium_id = of_medium AND volume = of_volume AND ino = up.parent_ino AND (flags & 2) <> 0
             LIMIT 1) above
-        WHERE up.ino <> up.parent_ino)
+        WHERE up.ino <> up.parent_ino AND substr(up.path, 1, 4) <> '.../'::bytea)
     SELECT path FROM up ORDER BY depth DESC LIMIT 1
 $$;
 

@@ -192,8 +192,8 @@ def translated() -> Iterator[None]:
         raise DatabaseError(f"the database may not be written to: {refused}") from refused
     except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, OSError) as lost:
         raise DatabaseError(f"the connection to the database was lost ({lost})", "run again to go on") from lost
-    except asyncpg.InterfaceError as misuse:
-        # asyncpg has no class of its own for a connection that is found closed
-        if "closed" not in str(misuse):
+    except (asyncpg.InternalClientError, asyncpg.InterfaceError) as confused:
+        # asyncpg has no class of its own for a connection that is found closed, or was being closed meanwhile
+        if isinstance(confused, asyncpg.InterfaceError) and "closed" not in str(confused):
             raise
-        raise DatabaseError("the connection to the database was lost", "run again to go on") from misuse
+        raise DatabaseError("the connection to the database was lost", "run again to go on") from confused

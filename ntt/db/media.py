@@ -14,7 +14,7 @@ from ntt.model import Identity, Route, Volume, VolumeStatus
 from ntt.ranges import Ranges, normalised
 
 _COLUMNS = """id, medium_hash, identity, medium_human, added_at, image_path, image_hash, image_bytes, claimed_bytes,
-    unread, unread_bytes, health, map_text, enum_done, copy_done, archive_done, archive_path, archive_hash, message,
+    unread, unread_bytes, health, map_text, enum_done, copy_done, archive_done, archive_path, message,
     sample_hash"""
 
 
@@ -39,7 +39,6 @@ class Medium:
     copy_done: datetime | None
     archive_done: datetime | None
     archive_path: str | None
-    archive_hash: str | None
     message: str | None
     sample_hash: str | None
 
@@ -71,7 +70,6 @@ def _medium(row: asyncpg.Record) -> Medium:
         copy_done=row["copy_done"],
         archive_done=row["archive_done"],
         archive_path=row["archive_path"],
-        archive_hash=row["archive_hash"],
         message=row["message"],
         sample_hash=row["sample_hash"],
     )

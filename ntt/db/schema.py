@@ -13,6 +13,8 @@ from ntt.errors import DatabaseError
 
 SCHEMA_VERSION = 1
 
+CATALOGUE_EXISTS = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'ntt_schema' AND pg_table_is_visible(oid))"
+
 FOREIGN_RELATIONS = """
 SELECT count(*), min(n.nspname || '.' || c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
@@ -43,7 +45,8 @@ def schema_sql() -> str:
 
 async def schema_version(connection: Connection) -> int | None:
     """The version of the catalogue in this database; None when it holds none."""
-    if await connection.fetchval("SELECT to_regclass('ntt_schema')") is None:
+    # not to_regclass: it answers from a cache that another process's commit does not reach in mid-transaction
+    if not await connection.fetchval(CATALOGUE_EXISTS):
         return None
     version = await connection.fetchval("SELECT max(version) FROM ntt_schema")
     if not isinstance(version, int):

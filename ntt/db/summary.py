@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncpg
+
 from ntt.db.connection import Connection, Database
 from ntt.db.loading import Problem, insert_problems
+from ntt.db.paths import paths_of
+from ntt.names import as_text
 
 FIRST = 100
 ERROR_RATE_FILES = 100
@@ -32,19 +36,26 @@ async def summarise(connection: Connection, medium_id: int) -> None:
     """Sets `medium.problems`; NULL when nothing at all was found. The shape is that of docs/queries.md."""
     summary: dict[str, object] = {}
     findings = await connection.fetch(
-        """SELECT stage, kind, volume, ino, encode(name, 'escape') AS name, detail, next_step
+        """SELECT stage, kind, volume, ino, name, detail, next_step
            FROM finding WHERE medium_id = $1 ORDER BY volume NULLS FIRST, kind LIMIT $2""",
         medium_id,
         FIRST,
     )
     if findings:
-        summary["findings"] = [{key: value for key, value in row.items() if value is not None} for row in findings]
+        summary["findings"] = [_finding(row) for row in findings]
         summary["findings_total"] = await connection.fetchval(
             "SELECT count(*) FROM finding WHERE medium_id = $1", medium_id
         )
     await _add_files(connection, medium_id, summary)
     await _add_events(connection, medium_id, summary)
     await connection.execute("UPDATE medium SET problems = $2 WHERE id = $1", medium_id, summary or None)
+
+
+def _finding(row: asyncpg.Record) -> dict[str, object]:
+    found = {key: value for key, value in row.items() if value not in (None, "")}
+    if row["name"] is not None:
+        found["name"] = as_text(row["name"])
+    return found
 
 
 async def _add_files(connection: Connection, medium_id: int, summary: dict[str, object]) -> None:
@@ -56,15 +67,15 @@ async def _add_files(connection: Connection, medium_id: int, summary: dict[str, 
     if counts is None or not counts["errors"]:
         return
     rows = await connection.fetch(
-        f"""SELECT o.ino, o.volume, o.status, o.reason, o.damaged, {PATH_TEXT} AS path
-            FROM outcome o LEFT JOIN LATERAL ({ANY_NAME}) e ON true
-            WHERE o.medium_id = $1 AND o.status <> 'c' ORDER BY o.volume, o.ino LIMIT $2""",
+        """SELECT ino, volume, reason, damaged FROM outcome
+           WHERE medium_id = $1 AND status <> 'c' ORDER BY volume, ino LIMIT $2""",
         medium_id,
         FIRST,
     )
+    paths = await paths_of(connection, medium_id, {(row["volume"], row["ino"]) for row in rows})
     summary["error_files"] = [
         {
-            "path": row["path"],
+            "path": as_text(paths.get((row["volume"], row["ino"]), b"")),
             "ino": row["ino"],
             "volume": row["volume"],
             "error": row["reason"] or "damaged: parts of it could not be read from the medium",
@@ -85,16 +96,16 @@ async def _add_events(connection: Connection, medium_id: int, summary: dict[str,
     if not total:
         return
     rows = await connection.fetch(
-        f"""SELECT o.*, {PATH_TEXT} AS path FROM diagnostic_event o LEFT JOIN LATERAL ({ANY_NAME}) e ON true
-            WHERE o.medium_id = $1 ORDER BY o.at, o.volume, o.ino LIMIT $2""",
+        "SELECT * FROM diagnostic_event WHERE medium_id = $1 ORDER BY at, volume, ino LIMIT $2",
         medium_id,
         FIRST,
     )
+    paths = await paths_of(connection, medium_id, {(row["volume"], row["ino"]) for row in rows})
     summary["diagnostic_events"] = [
         {
             "ino": row["ino"],
             "volume": row["volume"],
-            "path": row["path"],
+            "path": as_text(paths.get((row["volume"], row["ino"]), b"")),
             "retry_count": row["retry_count"],
             "checks": row["checks"],
             "action": row["action"],
@@ -115,10 +126,3 @@ async def _add_events(connection: Connection, medium_id: int, summary: dict[str,
         summary["beyond_eof_detected"] = True
         summary["first_ino"] = beyond["first_ino"]
         summary["skip_count"] = beyond["skipped"]
-
-
-# one name of the inode in hand, and its path for people: bytes that are no UTF-8 stand as \\ooo
-ANY_NAME = """SELECT e.name, e.parent_ino FROM name e
-    WHERE e.medium_id = o.medium_id AND e.volume = o.volume AND e.ino = o.ino LIMIT 1"""
-PATH_TEXT = """encode(CASE directory_path(o.medium_id, o.volume, e.parent_ino)
-    WHEN '' THEN e.name ELSE directory_path(o.medium_id, o.volume, e.parent_ino) || '/'::bytea || e.name END, 'escape')"""

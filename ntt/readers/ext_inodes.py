@@ -128,9 +128,7 @@ class ExtInode:
             mtime += (extra & 3) << 32
             nanoseconds = min(extra >> 2, 999_999_999)
         size = low | high << 32 if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else low
-        return cls(
-            position, raw, mode, size, uid | uid_high << 16, gid | gid_high << 16, flags, mtime, nanoseconds
-        )
+        return cls(position, raw, mode, size, uid | uid_high << 16, gid | gid_high << 16, flags, mtime, nanoseconds)
 
     @property
     def is_inline(self) -> bool:

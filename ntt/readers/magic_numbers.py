@@ -66,7 +66,9 @@ MAGIC_NUMBERS: tuple[Magic, ...] = (
     _file_system("reiserfs", (65536 + 52, 8192 + 52), b"ReIsErFs", "a ReiserFS file system"),
     _file_system("reiserfs", (65536 + 52,), b"ReIsEr2Fs", "a ReiserFS file system"),
     _file_system("reiserfs", (65536 + 52,), b"ReIsEr3Fs", "a ReiserFS file system"),
-    _file_system("zfs_member", tuple(range(128 << 10, 256 << 10, 1024)), b"\x0c\xb1\xba\0\0\0\0\0", "a member of a ZFS pool"),
+    _file_system(
+        "zfs_member", tuple(range(128 << 10, 256 << 10, 1024)), b"\x0c\xb1\xba\0\0\0\0\0", "a member of a ZFS pool"
+    ),
     _file_system("xfs", (0,), b"XFSB", "an XFS file system"),
     _file_system("apfs", (32,), b"NXSB", "an APFS container"),
     _file_system("jfs", (32768,), b"JFS1", "a JFS file system"),

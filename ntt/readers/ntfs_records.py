@@ -1,0 +1,153 @@
+"""Records of NTFS's master file table -> times, flags, and where a file's unnamed content lies."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ntt.model import Extent
+from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.tsk_extents import HOLE, part_of
+
+STANDARD_INFORMATION, ATTRIBUTE_LIST, VOLUME_NAME, DATA = 0x10, 0x20, 0x60, 0x80
+END_OF_ATTRIBUTES = 0xFFFFFFFF
+EPOCH_1601 = 116_444_736_000_000_000  # 1970-01-01 in 100 ns from 1601-01-01
+SECTOR_BYTES = 512  # the stride of the update sequence, whatever the disk's sectors are
+
+
+class Attribute(NamedTuple):
+    """One attribute of a record: its header's bytes and those behind it, and where in the record it begins."""
+
+    kind: int
+    name: bytes
+    is_resident: bool
+    flags: int
+    position: int
+    raw: bytes
+
+    @property
+    def value_range(self) -> tuple[int, int]:
+        """Of a resident attribute: start in the record and length, cut at the attribute's end."""
+        length, offset = struct.unpack_from("<IH", self.raw, 16)
+        offset = min(offset, len(self.raw))
+        return self.position + offset, min(length, len(self.raw) - offset)
+
+    @property
+    def value(self) -> bytes:
+        start, length = self.value_range
+        return self.raw[start - self.position : start - self.position + length]
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlace:
+    """Where unnamed content lies. Resident: `extents`. Otherwise its runs are The Sleuth Kit's to give.
+
+    `valid_bytes`: what follows was never written and reads as zeros; None if the record does not say.
+    `first_cluster`: -1 if the content begins with a hole or has no clusters.
+    """
+
+    extents: tuple[Extent, ...] | None
+    valid_bytes: int | None
+    unit_clusters: int
+    first_cluster: int
+
+
+class MftRecord(NamedTuple):
+    """A record with its update sequence put right; `extents` are where it lies in the image."""
+
+    raw: bytes
+    extents: Sequence[Extent]
+
+    def attributes(self) -> Iterator[Attribute]:
+        """Stops at the first attribute that contradicts itself."""
+        (at,) = struct.unpack_from("<H", self.raw, 20)
+        while at + 24 <= len(self.raw):
+            kind, length, non_resident, name_units, name_at, flags = struct.unpack_from("<IIBBHH", self.raw, at)
+            if kind == END_OF_ATTRIBUTES or length < 24 or at + length > len(self.raw):
+                return
+            raw = self.raw[at : at + length]
+            if non_resident and length < 64:
+                return
+            yield Attribute(kind, raw[name_at : name_at + 2 * name_units], not non_resident, flags, at, raw)
+            at += length
+
+    def first(self, kind: int) -> Attribute | None:
+        """The first unnamed attribute of a type."""
+        return next((found for found in self.attributes() if found.kind == kind and not found.name), None)
+
+    def standard(self) -> tuple[int, int, int]:
+        """(mtime in seconds, its nanoseconds, file attribute flags) of $STANDARD_INFORMATION; ReadError without it."""
+        found = self.first(STANDARD_INFORMATION)
+        if found is None or len(found.value) < 36:
+            raise ReadError("its record has no standard information")
+        (changed,) = struct.unpack_from("<Q", found.value, 8)
+        (flags,) = struct.unpack_from("<I", found.value, 32)
+        seconds, rest = divmod(changed - EPOCH_1601, 10_000_000) if changed else (0, 0)
+        return seconds, rest * 100, flags
+
+    def data(self) -> DataPlace | None:
+        """The unnamed content as this record has it; None if it is not in this record."""
+        found = self.first(DATA)
+        if found is None:
+            return None
+        if found.is_resident:
+            start, length = found.value_range
+            return DataPlace(tuple(part_of(self.extents, start, length)), length, 0, -1)
+        (lowest,) = struct.unpack_from("<Q", found.raw, 16)
+        runs_at, unit = struct.unpack_from("<HH", found.raw, 32)
+        (valid,) = struct.unpack_from("<Q", found.raw, 56)
+        unit_clusters = 1 << unit if 0 < unit < 16 and found.flags & 1 else 0
+        first = first_cluster(found.raw[runs_at:]) if lowest == 0 else -1
+        return DataPlace(None, valid if lowest == 0 else None, unit_clusters, first)
+
+
+def first_cluster(runs: bytes) -> int:
+    """The first allocated cluster of a mapping pairs array, -1 if there is none."""
+    at = 0
+    while at < len(runs) and runs[at]:
+        length_bytes, offset_bytes = runs[at] & 15, runs[at] >> 4
+        if offset_bytes:
+            start = at + 1 + length_bytes
+            return int.from_bytes(runs[start : start + offset_bytes], "little", signed=True)
+        at += 1 + length_bytes
+    return -1
+
+
+class MasterFileTable:
+    """Records by number. ReadError if a record lies outside the table or its update sequence does not hold."""
+
+    def __init__(self, source: ImageSource, extents: Sequence[Extent], record_bytes: int) -> None:
+        self._source = source
+        self._extents = extents
+        self.record_bytes = record_bytes
+
+    def record(self, number: int) -> MftRecord:
+        extents = part_of(self._extents, number * self.record_bytes, self.record_bytes)
+        try:
+            raw = b"".join(
+                self._source.read(extent.image_offset, extent.image_length)
+                for extent in extents
+                if extent.image_offset != HOLE
+            )
+        except OSError as error:
+            raise ReadError(f"record {number} cannot be read: {error}") from None
+        if len(raw) != self.record_bytes or raw[:4] != b"FILE":
+            raise ReadError(f"record {number} is none")
+        return MftRecord(_put_right(raw, number), extents)
+
+
+def _put_right(raw: bytes, number: int) -> bytes:
+    """The last two bytes of each sector stand in the update sequence; they must have been its number instead."""
+    at, count = struct.unpack_from("<HH", raw, 4)
+    if at + 2 * count > len(raw) or (count - 1) * SECTOR_BYTES > len(raw):
+        raise ReadError(f"record {number} has a damaged update sequence")
+    fixed = bytearray(raw)
+    check = raw[at : at + 2]
+    for sector in range(1, count):
+        end = sector * SECTOR_BYTES
+        if fixed[end - 2 : end] != check:
+            raise ReadError(f"record {number} was only written in part")
+        fixed[end - 2 : end] = raw[at + 2 * sector : at + 2 * sector + 2]
+    return bytes(fixed)

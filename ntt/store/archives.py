@@ -1,0 +1,197 @@
+"""Image, map and manifest -> `<medium_hash>.tar.zst`, written, synced, read back from the disk, compared."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import tarfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from blake3 import blake3
+
+from ntt.errors import MediumError, StoreError
+from ntt.proc import Child, running
+from ntt.store.layout import FILE_MODE, make_folder, store_errors, sync_folder
+from ntt.tools.archiving import tar_create, zstd_compress, zstd_decompress
+
+PIPE_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
+F_SETPIPE_SZ = 1031  # linux/fcntl.h; Python names it from 3.10 on some builds only
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file inside an archive, and the BLAKE3 of its content as read back."""
+
+    name: str
+    size_bytes: int
+    content_hash: str
+
+
+def _pipe() -> tuple[int, int]:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    fcntl.fcntl(writing, F_SETPIPE_SZ, PIPE_BYTES)
+    return reading, writing
+
+
+async def write_archive(
+    target: Path, folder: Path, members: Sequence[str], level: int, stall_s: float, advance: Callable[[int], None]
+) -> int:
+    """`members` of `folder` -> `target`, durable under its name on return; its size in bytes.
+
+    It grows as `<target>.part` and is renamed at the end; `advance` gets the bytes that tar has read.
+    StoreError when the archive cannot be written, MediumError when its sources cannot be read.
+    """
+    part = target.with_name(target.name + ".part")
+    make_folder(target.parent)
+    with store_errors(target):
+        out = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        await _compress(out, folder, members, level, stall_s, advance)
+        with store_errors(target):
+            os.fchmod(out, FILE_MODE)
+            await anyio.to_thread.run_sync(os.fsync, out)
+            size_bytes = os.fstat(out).st_size
+            # what is read back then must come from the disk, not from memory
+            os.posix_fadvise(out, 0, 0, os.POSIX_FADV_DONTNEED)
+            part.rename(target)
+            sync_folder(target.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(out)
+    return size_bytes
+
+
+async def _compress(
+    out: int, folder: Path, members: Sequence[str], level: int, stall_s: float, advance: Callable[[int], None]
+) -> None:
+    reading, writing = _pipe()
+    try:
+        async with (
+            running(zstd_compress(level), stdin=reading, stdout=out, stderr=subprocess.PIPE) as zstd,
+            running(tar_create(str(folder), members), stdout=writing, stderr=subprocess.PIPE) as tar,
+        ):
+            os.close(reading)
+            os.close(writing)
+            reading = writing = -1
+            async with anyio.create_task_group() as watch:
+                watch.start_soon(_watch, tar, out, stall_s, advance)
+                tar_status = await tar.wait()
+                zstd_status = await zstd.wait()
+                watch.cancel_scope.cancel()
+            if zstd_status != 0:
+                raise StoreError(f"the archive cannot be written: {await _words(zstd)}", "free space, then run again")
+            if tar_status != 0:
+                raise MediumError(f"the image cannot be archived: {await _words(tar)}", "run the same command again")
+    finally:
+        for descriptor in (reading, writing):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+async def _watch(tar: Child, out: int, stall_s: float, advance: Callable[[int], None]) -> None:
+    seen, idle_s = (-1, -1), 0.0
+    while True:
+        await anyio.sleep(0.25)
+        now = (_bytes_read(tar.pid), os.fstat(out).st_size)
+        idle_s = 0.0 if now != seen else idle_s + 0.25
+        seen = now
+        advance(max(0, now[0]))
+        if idle_s > stall_s:
+            raise StoreError(f"archiving made no progress for {stall_s:.0f} s", "is the disk answering?")
+
+
+def _bytes_read(pid: int) -> int:
+    try:
+        words = Path(f"/proc/{pid}/io").read_text().split()
+    except OSError:
+        return -1  # it has ended
+    return int(words[1])
+
+
+async def _words(child: Child) -> str:
+    text = b""
+    if child.process.stderr is not None:
+        async for chunk in child.process.stderr:
+            text = (text + chunk)[-1000:]
+    lines = text.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"{child.argv[0]} ended with status {child.process.returncode}"
+
+
+async def read_members(archive: Path) -> list[Member]:
+    """Every member with the hash of its content. MediumError when the archive is damaged or no archive."""
+    async with _decompressed(archive) as (zstd, reading):
+        try:
+            members = await anyio.to_thread.run_sync(_hash_members, reading, abandon_on_cancel=True)
+        except (tarfile.TarError, OSError) as error:
+            raise MediumError(f"archive {archive.name} is damaged: {error}") from error
+        if await zstd.wait() != 0:
+            raise MediumError(f"archive {archive.name} is damaged: {await _words(zstd)}")
+    return members
+
+
+@asynccontextmanager
+async def _decompressed(archive: Path) -> AsyncIterator[tuple[Child, int]]:
+    reading, writing = _pipe()
+    try:
+        async with running(zstd_decompress(str(archive)), stdout=writing, stderr=subprocess.PIPE) as zstd:
+            os.close(writing)
+            writing = -1
+            yield zstd, reading
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+
+
+def _hash_members(reading: int) -> list[Member]:
+    members: list[Member] = []
+    buffer = bytearray(CHUNK_BYTES)
+    with (
+        os.fdopen(os.dup(reading), "rb", buffering=CHUNK_BYTES) as stream,
+        tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES) as tar,
+    ):
+        for info in tar:
+            content = tar.extractfile(info)
+            if content is None:
+                continue
+            hasher = blake3()
+            while got := content.readinto(buffer):
+                hasher.update(memoryview(buffer)[:got])
+            members.append(Member(info.name, info.size, hasher.hexdigest()))
+        while stream.read(CHUNK_BYTES):
+            pass  # zstd must come to its end to check its checksum
+    return members
+
+
+async def image_chunks(archive: Path, name: str, take: Callable[[bytes], None]) -> None:
+    """Passes the content of one member to `take`, in order; MediumError when it is not there or damaged."""
+    async with _decompressed(archive) as (_, reading):
+        try:
+            found = await anyio.to_thread.run_sync(_pass_member, reading, name, take, abandon_on_cancel=True)
+        except (tarfile.TarError, OSError) as error:
+            raise MediumError(f"archive {archive.name} is damaged: {error}") from error
+    if not found:
+        raise MediumError(f"archive {archive.name} holds no {name}")
+
+
+def _pass_member(reading: int, name: str, take: Callable[[bytes], None]) -> bool:
+    with (
+        os.fdopen(os.dup(reading), "rb", buffering=CHUNK_BYTES) as stream,
+        tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES) as tar,
+    ):
+        for info in tar:
+            content = tar.extractfile(info) if info.name == name else None
+            if content is not None:
+                while chunk := content.read(CHUNK_BYTES):
+                    take(chunk)
+                return True
+    return False
