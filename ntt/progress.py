@@ -19,6 +19,13 @@ class Work:
     errors: int = 0
 
 
+@dataclass(slots=True)
+class Stop:
+    """The operator's wish to end: asked once, the files in hand are finished and the state is recorded."""
+
+    requested: bool = False
+
+
 class Reporter(Protocol):
     """Receives progress; every call returns at once and never fails the work it reports on.
 

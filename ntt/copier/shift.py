@@ -57,7 +57,6 @@ class Rules:
 
     member_bytes: Callable[[int], int]
     pack_limit_bytes: int
-    image_bytes: int
     stall_s: float
 
 

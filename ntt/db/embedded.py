@@ -147,6 +147,7 @@ class Server:
                 ran = True
             if self._alive() or not await flocks.became_free(lock, LEFTOVER_LIMIT_S):
                 raise DatabaseError("the embedded database did not stop", f"see {self.places.log}")
+            layout.remove_distant_socket_folder(self.places)
             return ran
 
     def _alive(self) -> bool:

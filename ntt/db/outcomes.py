@@ -41,7 +41,7 @@ class Written:
 class OutcomeWriter:
     """The only place that registers blobs and outcomes. Contents must be durable before they come here.
 
-    `committed` is called with the hashes that are in the database from then on, `seal` with a pack that
+    `written` is added to. `committed` is called with the hashes that are in the database from then on, `seal` with a pack that
     is full and whose rows are all committed.
     """
 
@@ -52,6 +52,7 @@ class OutcomeWriter:
         committed: Callable[[Sequence[bytes]], None],
         seal: Callable[[int, int], None],
         progress: Callable[[Written], None],
+        written: Written,
     ) -> None:
         self._database = database
         self._medium_id = medium_id
@@ -60,7 +61,7 @@ class OutcomeWriter:
         self._progress = progress
         self._waiting: list[FileOutcome] = []
         self._pack_ends: dict[int, int] = {}
-        self.written = Written()
+        self.written = written
 
     async def run(self, receive: MemoryObjectReceiveStream[OutcomeBatch | PackFull]) -> None:
         """Until the stream ends; everything received is committed then, but what still lacks its content."""

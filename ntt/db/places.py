@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -97,6 +98,14 @@ def socket_folder(places: Places) -> Path:
         return Path("/run") / name
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     return (runtime if runtime.is_dir() else Path(tempfile.gettempdir())) / name
+
+
+def remove_distant_socket_folder(places: Places) -> None:
+    """Leaves nothing outside of the home once the server has ended; one that is still in use stays."""
+    folder = socket_folder(places)
+    if folder.parent != places.postgres:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def open_log(places: Places, user: ServerUser) -> int:

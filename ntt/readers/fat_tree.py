@@ -97,7 +97,7 @@ class FatTree:
     def _records_at(self, position: int, length: int) -> Iterator[Record]:
         try:
             content = self._source.read(position, length)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise ReadError(f"the image cannot be read at byte {position}: {error}") from None
         for at in range(0, length - RECORD_BYTES + 1, RECORD_BYTES):
             yield Record(position + at, content[at : at + RECORD_BYTES])
@@ -117,8 +117,10 @@ class FatTree:
 
     def _node(self, entry: FatEntry) -> Node:
         first = -1
-        if entry.size and entry.first_cluster >= 2:
-            in_area = (entry.first_cluster - 2) * self._geometry.cluster_bytes
+        # OS/2 kept something else in the upper half on FAT12 and FAT16
+        cluster = entry.first_cluster & (0xFFFF if self.fstype in ("fat12", "fat16") else 0xFFFFFFFF)
+        if entry.size and cluster >= 2:
+            in_area = (cluster - 2) * self._geometry.cluster_bytes
             first = self._volume.offset_bytes + self._geometry.clusters_at + in_area
         mode = DIRECTORY_MODE if entry.is_directory else FILE_MODE
         return Node(mode, entry.size, entry.mtime_s, entry.mtime_ns, 0, 0, b"", first)

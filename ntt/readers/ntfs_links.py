@@ -1,4 +1,4 @@
-"""Reparse points and Interix files of NTFS -> symbolic links, device nodes, or the reason why a file must not be read."""
+"""Reparse points and Interix files of NTFS -> links, device nodes, or the reason why a file must not be read."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class MasterFileTable:
                 for extent in extents
                 if extent.image_offset != HOLE
             )
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise ReadError(f"record {number} cannot be read: {error}") from None
         if len(raw) != self.record_bytes or raw[:4] != b"FILE":
             raise ReadError(f"record {number} is none")

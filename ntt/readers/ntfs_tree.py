@@ -1,4 +1,4 @@
-"""NTFS as a tree: names, runs and contents through The Sleuth Kit; times, links and small files from the raw records."""
+"""NTFS as a tree: names, runs, contents through The Sleuth Kit; times, links, small files from the raw records."""
 
 from __future__ import annotations
 

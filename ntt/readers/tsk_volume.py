@@ -52,20 +52,20 @@ class TskVolume:
         self.source = source
         self.offset_bytes = offset_bytes
         self.size_bytes = size_bytes
-        self._fs = self._open(max(source.size_bytes, offset_bytes + size_bytes), fstype)
+        self._door, self._fs = self._open(max(source.size_bytes, offset_bytes + size_bytes), fstype)
         self.block_size = self._fs.info.block_size
         own_bytes = self._fs.info.block_count * self.block_size
         if own_bytes > size_bytes:  # a cut partition: the blocks behind its end exist, as zeros
             self.size_bytes = own_bytes
-            self._fs = self._open(max(source.size_bytes, offset_bytes + own_bytes), fstype)
+            self._door, self._fs = self._open(max(source.size_bytes, offset_bytes + own_bytes), fstype)
         self.root_ino = self._fs.info.root_inum
         self._cached_ino = -1
         self._cached: pytsk3.File | None = None
 
-    def _open(self, image_bytes: int, fstype: str) -> pytsk3.FS_Info:
+    def _open(self, image_bytes: int, fstype: str) -> tuple[ImageDoor, pytsk3.FS_Info]:
         try:
             door = ImageDoor(self.source, image_bytes)
-            return pytsk3.FS_Info(door, offset=self.offset_bytes, type=TYPES[fstype])
+            return door, pytsk3.FS_Info(door, offset=self.offset_bytes, type=TYPES[fstype])
         except (OSError, OverflowError) as error:
             raise ReadError(cause_of(error)) from None
 

@@ -154,7 +154,6 @@ async def _decompressed(archive: Path) -> AsyncIterator[tuple[Child, int]]:
 
 def _hash_members(reading: int) -> list[Member]:
     members: list[Member] = []
-    buffer = bytearray(CHUNK_BYTES)
     with (
         os.fdopen(os.dup(reading), "rb", buffering=CHUNK_BYTES) as stream,
         tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES) as tar,
@@ -164,8 +163,8 @@ def _hash_members(reading: int) -> list[Member]:
             if content is None:
                 continue
             hasher = blake3()
-            while got := content.readinto(buffer):
-                hasher.update(memoryview(buffer)[:got])
+            while chunk := content.read(CHUNK_BYTES):
+                hasher.update(chunk)
             members.append(Member(info.name, info.size, hasher.hexdigest()))
         while stream.read(CHUNK_BYTES):
             pass  # zstd must come to its end to check its checksum

@@ -1,0 +1,26 @@
+"""`archive_done`: set in the transaction that holds the proof, and nowhere else."""
+
+from __future__ import annotations
+
+from ntt.db.connection import Database
+from ntt.errors import MediumError
+
+
+class ArchiveStamps:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def prove_done(self, medium_id: int, path: str, size_bytes: int, read_back_image_hash: str) -> None:
+        """MediumError unless copying is done and the image in the archive is the one that was enumerated."""
+        async with self._database.connection() as connection:
+            done = await connection.fetchval(
+                """UPDATE medium SET archive_done = clock_timestamp(), archive_path = $2, archive_bytes = $3,
+                       archived_image_hash = $4
+                   WHERE id = $1 AND copy_done IS NOT NULL AND image_hash = $4 RETURNING true""",
+                medium_id,
+                path,
+                size_bytes,
+                read_back_image_hash,
+            )
+        if not done:
+            raise MediumError("the archive does not hold the image that was enumerated", "run the same command again")

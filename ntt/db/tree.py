@@ -1,0 +1,147 @@
+"""Every entry of a medium with its content and its path, directory by directory, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import asyncpg
+
+from ntt.db.connection import Connection, Database
+from ntt.db.loading import FLAG_DIRECTORY, FLAG_DUPLICATE
+from ntt.db.media import from_multirange
+from ntt.ranges import Ranges
+
+PAGE_ENTRIES = 10_000
+KEPT_DIRECTORIES = 100_000
+LONGEST_PATH_BYTES = 4096  # the kernel's PATH_MAX; what is longer is given by its parents only
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """A directory entry with its inode's facts, and where its content is if it has any.
+
+    `path` is None where it is longer than 4,096 bytes. `status` is 'c', 'd', 'f', or '' (pending, or no
+    regular file). Hashes are raw BLAKE3; `pack_id` None: a plain file.
+    """
+
+    volume: int
+    ino: int
+    parent_ino: int
+    name: bytes
+    path: bytes | None
+    duplicate: bool
+    entered: bool
+    mode: int
+    size: int
+    mtime_s: int
+    mtime_ns: int
+    uid: int
+    gid: int
+    link_target: bytes
+    status: str
+    reason: str
+    damaged: Ranges
+    blob_hash: bytes | None
+    blob_size: int
+    pack_id: int | None
+    pack_offset: int | None
+
+
+class Tree:
+    """Reads the tree of one medium."""
+
+    def __init__(self, database: Database, medium_id: int) -> None:
+        self._database = database
+        self._medium_id = medium_id
+        self._paths: OrderedDict[tuple[int, int], bytes | None] = OrderedDict()
+
+    async def entries(self) -> AsyncIterator[TreeEntry]:
+        """Ordered by volume and directory inode; the entries of one directory stand together."""
+        after: tuple[object, ...] = (-1, -(2**63), -(2**63), b"")
+        while True:
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(_PAGE, self._medium_id, *after, PAGE_ENTRIES)
+                await self._find_parents(connection, rows)
+            if not rows:
+                return
+            for row in rows:
+                yield self._entry(row)
+            last = rows[-1]
+            after = (last["volume"], last["parent_ino"], last["ino"], last["name"])
+
+    async def _find_parents(self, connection: Connection, rows: list[asyncpg.Record]) -> None:
+        for row in rows:
+            if row["flags"] & FLAG_DIRECTORY:
+                self._remember(row)
+        missing = {(row["volume"], row["parent_ino"]) for row in rows} - self._paths.keys()
+        if not missing:
+            return
+        found = await connection.fetch(
+            """SELECT volume, ino, directory_path($1, volume, ino) AS path
+               FROM unnest($2::smallint[], $3::bigint[]) AS wanted(volume, ino)""",
+            self._medium_id,
+            [volume for volume, _ in missing],
+            [ino for _, ino in missing],
+        )
+        for row in found:
+            path = row["path"] or b""
+            self._keep((row["volume"], row["ino"]), None if path.startswith(b".../") else path)
+
+    def _remember(self, row: asyncpg.Record) -> None:
+        key, parent = (row["volume"], row["ino"]), (row["volume"], row["parent_ino"])
+        if key == parent:
+            self._keep(key, b"")
+        elif parent in self._paths:
+            self._keep(key, joined(self._paths[parent], row["name"]))
+
+    def _keep(self, key: tuple[int, int], path: bytes | None) -> None:
+        self._paths[key] = path
+        while len(self._paths) > KEPT_DIRECTORIES:
+            self._paths.popitem(last=False)
+
+    def _entry(self, row: asyncpg.Record) -> TreeEntry:
+        root = row["ino"] == row["parent_ino"] and not row["name"]
+        above = self._paths.get((row["volume"], row["parent_ino"]))
+        return TreeEntry(
+            volume=row["volume"],
+            ino=row["ino"],
+            parent_ino=row["parent_ino"],
+            name=row["name"],
+            path=b"" if root else joined(above, row["name"]),
+            duplicate=bool(row["flags"] & FLAG_DUPLICATE),
+            entered=bool(row["flags"] & FLAG_DIRECTORY),
+            mode=row["mode"],
+            size=row["size"],
+            mtime_s=row["mtime_s"],
+            mtime_ns=row["mtime_ns"],
+            uid=row["uid"],
+            gid=row["gid"],
+            link_target=row["link_target"],
+            status=(row["status"] or b"").decode(),
+            reason=row["reason"] or "",
+            damaged=from_multirange(row["damaged"]),
+            blob_hash=row["hash"],
+            blob_size=row["blob_size"] or 0,
+            pack_id=row["pack_id"],
+            pack_offset=row["pack_offset"],
+        )
+
+
+def joined(above: bytes | None, name: bytes) -> bytes | None:
+    """A directory's path and a name in it -> the path of that; None when it is too long."""
+    if above is None or len(above) + len(name) >= LONGEST_PATH_BYTES:
+        return None
+    return above + b"/" + name if above else name
+
+
+_PAGE = """
+    SELECT e.volume, e.ino, e.parent_ino, e.name, e.flags, n.mode, n.size, n.mtime_s, n.mtime_ns, n.uid, n.gid,
+           n.link_target, o.status, o.reason, o.damaged, b.hash, b.size AS blob_size, b.pack_id, b.pack_offset
+    FROM (SELECT * FROM name WHERE medium_id = $1 AND (volume, parent_ino, ino, name) > ($2, $3, $4, $5)
+          ORDER BY volume, parent_ino, ino, name LIMIT $6) e
+    JOIN node n ON n.medium_id = $1 AND n.volume = e.volume AND n.ino = e.ino
+    LEFT JOIN outcome o ON o.medium_id = $1 AND o.volume = e.volume AND o.ino = e.ino
+    LEFT JOIN blob b ON b.id = o.blob_id
+    ORDER BY e.volume, e.parent_ino, e.ino, e.name"""

@@ -1,0 +1,89 @@
+"""Files without an outcome -> contents in the store, an outcome for each; then the proof, then `copy_done`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+
+from ntt.config import Settings
+from ntt.copier.crew import Assignment, Crew, Limits
+from ntt.copier.messages import FileJob
+from ntt.copier.shift import Rules
+from ntt.db.connection import Database
+from ntt.db.copying import CopyQueue, Pending, Registrar
+from ntt.db.outcomes import OutcomeWriter, Written
+from ntt.errors import Interrupted, MediumError
+from ntt.model import OutcomeBatch, PackFull, Volume
+from ntt.progress import Stop
+from ntt.ranges import Ranges
+from ntt.store.layout import PACK_LIMIT_BYTES, SMALL_BLOB_LIMIT_BYTES, StoreLayout
+from ntt.store.packs import member_bytes, seal
+
+QUEUE_BATCHES = 16
+ROUNDS = 3  # a second finds what waited for another's content, or was given back by a worker that died
+
+
+@dataclass(frozen=True, slots=True)
+class MediumImage:
+    """The image to copy from: open for reading, what it holds, and which bytes were never read."""
+
+    medium_id: int
+    fd: int
+    volumes: tuple[Volume, ...]
+    unread: Ranges
+
+
+class CopyStage:
+    """Copies into `store`; `settings` say how many workers there are and how long one may be silent."""
+
+    def __init__(self, database: Database, store: StoreLayout, settings: Settings) -> None:
+        self._database = database
+        self._store = store
+        self._settings = settings
+
+    async def run(self, image: MediumImage, stop: Stop, advance: Callable[[Written, Pending], None]) -> Written:
+        """`copy_done` is set when it returns. What it raises leaves everything finished so far recorded.
+
+        Interrupted when `stop` was requested; StoreError, DatabaseError, MediumError as they come.
+        """
+        queue = CopyQueue(self._database, image.medium_id)
+        total = Written()
+        first = left = await queue.pending()
+        for _ in range(ROUNDS):
+            if not left.files or stop.requested:
+                break
+            await self._round(image, queue, total, stop, lambda written: advance(written, first))
+            left = await queue.pending()
+        if stop.requested and left.files:
+            raise Interrupted(f"stopped with {left.files:,} files left", "run the same command again to go on")
+        if left.files:
+            raise MediumError(f"{left.files:,} files could not be brought to an end", "run the same command again")
+        await queue.prove_done()
+        return total
+
+    async def _round(
+        self, image: MediumImage, queue: CopyQueue, total: Written, stop: Stop, advance: Callable[[Written], None]
+    ) -> None:
+        send, receive = anyio.create_memory_object_stream[OutcomeBatch | PackFull](QUEUE_BATCHES)
+        settings = self._settings
+        limits = Limits(settings.workers, settings.worker_memory_bytes, settings.attempts, SMALL_BLOB_LIMIT_BYTES)
+        rules = Rules(member_bytes, PACK_LIMIT_BYTES, settings.stall_s)
+        about = Assignment(image.fd, image.volumes, image.unread, str(self._store.root), self._database.run_id)
+        async with self._database.connected() as connection:
+            crew = Crew(about, limits, Registrar(connection), rules)
+            writer = OutcomeWriter(
+                self._database, image.medium_id, crew.released, partial(seal, self._store), advance, total
+            )
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(writer.run, receive)
+                await crew.copy(_jobs(queue, stop), send)
+
+
+async def _jobs(queue: CopyQueue, stop: Stop) -> AsyncIterator[FileJob]:
+    async for file in queue.files():
+        if stop.requested:
+            return
+        yield FileJob(file.volume, file.ino, file.size, 1)
