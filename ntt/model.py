@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
+from ntt.names import printable
 from ntt.ranges import Ranges
 
 
@@ -219,3 +221,29 @@ class PackFull:
 
     pack_id: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a user asked for. `map_path` None: everything in the image counts as read."""
+
+    image: Path
+    map_path: Path | None = None
+    label: str | None = None
+    archive: bool = True
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedImage:
+    """An open image: `claimed_bytes` is the larger of image and map, `unread` what the map says."""
+
+    path: Path
+    fd: int
+    claimed_bytes: int
+    unread: Ranges
+    map_text: str | None
+
+    @property
+    def name(self) -> str:
+        return printable(self.path.name)

@@ -181,6 +181,7 @@ class Server:
             remove_stale_file(self.places.data)
             socket_folder = layout.socket_folder(self.places)
             layout.make_private_folder(socket_folder, self.user)
+            layout.remove_socket(socket_folder)
             log_offset = layout.open_log(self.places, self.user)
         except OSError as wrong:
             raise DatabaseError(f"{self.places.postgres} cannot be written: {wrong.strerror}") from None

@@ -41,8 +41,8 @@ class Written:
 class OutcomeWriter:
     """The only place that registers blobs and outcomes. Contents must be durable before they come here.
 
-    `written` is added to. `committed` is called with the hashes that are in the database from then on, `seal` with a pack that
-    is full and whose rows are all committed.
+    `written` is added to. `committed` is called with the hashes that are in the database from then on,
+    `seal` with a pack that is full and whose rows are all committed.
     """
 
     def __init__(

@@ -100,6 +100,12 @@ def socket_folder(places: Places) -> Path:
     return (runtime if runtime.is_dir() else Path(tempfile.gettempdir())) / name
 
 
+def remove_socket(folder: Path) -> None:
+    """What a killed server left: its lock file would count as held while its process is an unreaped zombie."""
+    for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def remove_distant_socket_folder(places: Places) -> None:
     """Leaves nothing outside of the home once the server has ended; one that is still in use stays."""
     folder = socket_folder(places)

@@ -6,6 +6,7 @@ import stat
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from ntt.model import Extent
 from ntt.readers.base import ImageSource, ReadError
@@ -103,8 +104,7 @@ def _power(number: int, base: int) -> int:
     return power
 
 
-@dataclass(frozen=True, slots=True)
-class ExtInode:
+class ExtInode(NamedTuple):
     """One raw inode; `position` is its image offset. Section "Inode Table" of the same document."""
 
     position: int

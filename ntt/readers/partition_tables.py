@@ -144,7 +144,7 @@ class GptHeader(NamedTuple):
 
     sector_bytes: int
     entries_at: int
-    count: int
+    entry_count: int
     entry_bytes: int
     entries_crc: int
 
@@ -203,7 +203,7 @@ def _gpt_partitions(source: ImageSource, header: GptHeader, *, check: bool) -> t
     position = header.entries_at * header.sector_bytes
     if position >= source.size_bytes:
         return None
-    raw = source.read(position, header.count * header.entry_bytes)
+    raw = source.read(position, header.entry_count * header.entry_bytes)
     if check and zlib.crc32(raw) != header.entries_crc:
         return None
     found: list[Partition] = []

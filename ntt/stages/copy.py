@@ -15,7 +15,7 @@ from ntt.copier.shift import Rules
 from ntt.db.connection import Database
 from ntt.db.copying import CopyQueue, Pending, Registrar
 from ntt.db.outcomes import OutcomeWriter, Written
-from ntt.errors import Interrupted, MediumError
+from ntt.errors import Interrupted, MediumError, NttError
 from ntt.model import OutcomeBatch, PackFull, Volume
 from ntt.progress import Stop
 from ntt.ranges import Ranges
@@ -77,9 +77,15 @@ class CopyStage:
             writer = OutcomeWriter(
                 self._database, image.medium_id, crew.released, partial(seal, self._store), advance, total
             )
+            failure: Exception | None = None
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(writer.run, receive)
-                await crew.copy(_jobs(queue, stop), send)
+                try:
+                    await crew.copy(_jobs(queue, stop), send)
+                except (NttError, ExceptionGroup) as error:
+                    failure = error  # what is durable already is still recorded: the writer ends by itself
+            if failure is not None:
+                raise failure
 
 
 async def _jobs(queue: CopyQueue, stop: Stop) -> AsyncIterator[FileJob]:

@@ -6,8 +6,7 @@ The definition of `medium_hash` stands in docs/formats.md, with a vector that a 
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -16,16 +15,13 @@ import anyio.to_thread
 from blake3 import blake3
 
 from ntt.errors import MediumError
+from ntt.identity import SAMPLE_BYTES, medium_hash_of, sample_positions
 from ntt.model import Identity
-from ntt.ranges import Range, Ranges, normalised, within
+from ntt.ranges import Ranges, normalised, within
 
 WINDOW_BYTES = 4 << 20  # of the image at a time: large enough for all cores, small in memory
-SAMPLE_BYTES = 4096
-FIRST_SAMPLE_BYTES = 32 << 10  # ISO 9660 and UDF begin to describe themselves here
 SECTOR_BYTES = 512
 INFORMATIVE_SECTORS = 16
-_MEDIUM_PREFIX = b"NTT medium 1\0"
-_LOOK_ALIKE_PREFIX = b"NTT look-alike 1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +46,6 @@ def require_unchanged(fd: int, before: ImageState) -> None:
             f"the image changed while it was read ({before.size_bytes:,} bytes, now {now.size_bytes:,})",
             "wait until it is finished and run the same command again",
         )
-
-
-def sample_positions(claimed_bytes: int) -> Iterator[int]:
-    """0, then 32 KiB x 1, 1.5, 2, 3, 4, 6, 8, ...: a few dozen on any medium, the same whatever its exact size."""
-    yield 0
-    step = FIRST_SAMPLE_BYTES
-    while step + SAMPLE_BYTES <= claimed_bytes:
-        yield step
-        if step + step // 2 + SAMPLE_BYTES <= claimed_bytes:
-            yield step + step // 2
-        step *= 2
-
-
-def medium_hash_of(samples: list[tuple[int, bytes]]) -> str:
-    """(position, 4,096 bytes) of every sample, in order -> 32 hex digits."""
-    hasher = blake3(_MEDIUM_PREFIX)
-    for position, content in samples:
-        hasher.update(position.to_bytes(8, "little"))
-        hasher.update(content)
-    return hasher.hexdigest()[:32]
-
-
-def look_alike_hash(sample_hash: str, image_hash: str) -> str:
-    """The id of a medium whose samples equal another's while its content does not."""
-    return blake3(_LOOK_ALIKE_PREFIX + bytes.fromhex(sample_hash) + bytes.fromhex(image_hash)).hexdigest()[:32]
-
-
-def assigned_hash() -> str:
-    """An id for a medium that has none of its own; never the same twice."""
-    return secrets.token_hex(16)
 
 
 class IdentifyStage:
@@ -198,15 +164,3 @@ def _why_assigned(scan: _Scan, informative: bool, missing: list[int]) -> str:
     if missing:
         return f"{len(missing)} of the samples that identify a medium were not read"
     return ""
-
-
-def disagreement(fd: int, other: Iterator[bytes], both_read: Ranges) -> Range | None:
-    """The first range in which the image and `other` (its bytes in order) differ though both were read."""
-    at = 0
-    for chunk in other:
-        for start, end in within(both_read, at, at + len(chunk)):
-            if os.pread(fd, end - start, start) != chunk[start - at : end - at]:
-                return start, end
-        at += len(chunk)
-    missing = within(both_read, at, 1 << 62)
-    return missing[0] if missing else None

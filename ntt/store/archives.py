@@ -171,7 +171,7 @@ def _hash_members(reading: int) -> list[Member]:
     return members
 
 
-async def image_chunks(archive: Path, name: str, take: Callable[[bytes], None]) -> None:
+async def pass_member(archive: Path, name: str, take: Callable[[bytes], None]) -> None:
     """Passes the content of one member to `take`, in order; MediumError when it is not there or damaged."""
     async with _decompressed(archive) as (_, reading):
         try:

@@ -1,0 +1,118 @@
+"""A medium's rows -> its manifest: one JSON line per path, zstd-compressed; from it the catalogue can be rebuilt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import zstandard
+
+from ntt.db.connection import Database
+from ntt.db.media import Medium
+from ntt.db.tree import Tree, TreeEntry
+from ntt.model import Volume
+from ntt.names import as_text, exact
+from ntt.ranges import Ranges
+
+MANIFEST_VERSION = 1
+
+
+class Header(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first line."""
+
+    ntt_manifest: int
+    medium_hash: str
+    identity: str
+    human: str
+    added_at: str
+    image_hash: str
+    image_bytes: int
+    claimed_bytes: int
+    health: str
+    enum_done: str
+    volumes: tuple[Volume, ...]
+    copy_done: str | None = None
+    unread: Ranges = ()
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Every other line. `*_b64` stands beside a text that could not be given exactly."""
+
+    volume: int
+    ino: int
+    parent: int
+    name: str
+    mode: int
+    size: int
+    mtime: tuple[int, int]
+    uid: int
+    gid: int
+    path: str | None = None
+    name_b64: str | None = None
+    path_b64: str | None = None
+    link: str | None = None
+    link_b64: str | None = None
+    blob: str | None = None
+    blob_size: int | None = None
+    status: str = ""
+    reason: str = ""
+    damaged: Ranges = ()
+    duplicate: bool = False
+    entered: bool = False
+
+
+async def write_manifest(database: Database, medium: Medium, volumes: tuple[Volume, ...], target: Path) -> int:
+    """Writes the manifest, closed but not synced on return; how many paths it holds."""
+    encoder = msgspec.json.Encoder()
+    header = Header(
+        ntt_manifest=MANIFEST_VERSION,
+        medium_hash=medium.medium_hash,
+        identity=medium.identity,
+        human=medium.human,
+        added_at=medium.added_at.isoformat(),
+        image_hash=medium.image_hash,
+        image_bytes=medium.image_bytes,
+        claimed_bytes=medium.claimed_bytes,
+        health=medium.health,
+        enum_done=medium.enum_done.isoformat() if medium.enum_done else "",
+        volumes=volumes,
+        copy_done=medium.copy_done.isoformat() if medium.copy_done else None,
+        unread=medium.unread,
+    )
+    paths = 0
+    with (
+        target.open("wb") as raw,
+        zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(raw) as out,
+    ):
+        out.write(encoder.encode(header) + b"\n")
+        async for entry in Tree(database, medium.id).entries():
+            out.write(encoder.encode(_line(entry)) + b"\n")
+            paths += 1
+    return paths
+
+
+def _line(entry: TreeEntry) -> Line:
+    path, link = entry.path, entry.link_target
+    return Line(
+        volume=entry.volume,
+        ino=entry.ino,
+        parent=entry.parent_ino,
+        name=as_text(entry.name),
+        mode=entry.mode,
+        size=entry.size,
+        mtime=(entry.mtime_s, entry.mtime_ns),
+        uid=entry.uid,
+        gid=entry.gid,
+        path=None if path is None else as_text(path),
+        name_b64=exact(entry.name),
+        path_b64=None if path is None else exact(path),
+        link=as_text(link) if link else None,
+        link_b64=exact(link) if link else None,
+        blob=entry.blob_hash.hex() if entry.blob_hash else None,
+        blob_size=entry.blob_size if entry.blob_hash else None,
+        status=entry.status,
+        reason=entry.reason,
+        damaged=entry.damaged,
+        duplicate=entry.duplicate,
+        entered=entry.entered,
+    )

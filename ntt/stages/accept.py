@@ -1,0 +1,88 @@
+"""A path (and a map) that a user named -> an open image whose map fits it, or one clear line why not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ntt.errors import UsageError
+from ntt.model import AcceptedImage, Order
+from ntt.names import printable
+from ntt.tools.mapfile import Mapfile, parse_mapfile
+
+MAP_LIMIT_BYTES = 256 << 20
+SECTOR_BYTES = 512
+
+
+@contextmanager
+def accepted(order: Order) -> Iterator[AcceptedImage]:
+    """Open for the body. UsageError: no such file, a folder, no permission, empty, text, or a map that does not fit."""
+    name = printable(os.fsencode(order.image))
+    try:
+        fd = os.open(order.image, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        hint = "check the path" if error.errno == errno.ENOENT else "check its permissions"
+        raise UsageError(f"{name}: {error.strerror}", hint) from None
+    try:
+        size_bytes = _require_image(fd, name)
+        mapfile, text = (None, None) if order.map_path is None else _read_map(order.map_path, size_bytes)
+        claimed_bytes = max(size_bytes, mapfile.end if mapfile else 0)
+        yield AcceptedImage(order.image, fd, claimed_bytes, mapfile.unread if mapfile else (), text)
+    finally:
+        os.close(fd)
+
+
+def _require_image(fd: int, name: str) -> int:
+    status = os.fstat(fd)
+    if stat.S_ISDIR(status.st_mode):
+        raise UsageError(f"{name} is a folder, not an image", "name the image file")
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{name} is not a regular file", "make an image of it with ddrescue and name that")
+    if status.st_size == 0:
+        raise UsageError(f"{name} is empty: zero bytes are no medium", "image the medium again")
+    try:
+        if status.st_size % SECTOR_BYTES and _is_text(os.pread(fd, 1 << 16, 0)):
+            raise UsageError(f"{name} is a text file, not an image of a medium", "name the image file")
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}", "copy it with ddrescue first") from None
+    return status.st_size
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.end < len(head) - 3:  # a character may be cut at the end of what was read
+            return False
+        text = head[: error.start].decode()
+    return all(character.isprintable() or character in "\n\r\t\f" for character in text)
+
+
+def _read_map(path: Path, image_bytes: int) -> tuple[Mapfile, str]:
+    name = printable(os.fsencode(path))
+    try:
+        if path.stat().st_size > MAP_LIMIT_BYTES:
+            raise UsageError(f"{name} is too large for a ddrescue mapfile", "name the map that ddrescue wrote")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}", "check the path of the map") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{name} is not a ddrescue mapfile", "name the map that ddrescue wrote") from None
+    mapfile = parse_mapfile(text, name)
+    if mapfile.end < image_bytes:
+        raise UsageError(
+            f"the map does not fit the image: it ends at byte {mapfile.end:,}, the image at {image_bytes:,}",
+            "name the map that was written with this image",
+        )
+    rescued = mapfile.rescued
+    if rescued and rescued[-1][1] > image_bytes:
+        raise UsageError(
+            f"the map does not fit the image: it says byte {rescued[-1][1] - 1:,} was rescued, "
+            f"the image has {image_bytes:,} bytes",
+            "name the map that was written with this image",
+        )
+    return mapfile, text
