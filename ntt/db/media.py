@@ -13,6 +13,8 @@ from ntt.errors import UsageError
 from ntt.model import Identity, Route, Volume, VolumeStatus
 from ntt.ranges import Ranges, normalised
 
+BEYOND = 1 << 62  # no image reaches that far
+
 _COLUMNS = """id, medium_hash, identity, medium_human, added_at, image_path, image_hash, image_bytes, claimed_bytes,
     unread, unread_bytes, health, map_text, enum_done, copy_done, archive_done, archive_path, message,
     sample_hash"""
@@ -41,6 +43,11 @@ class Medium:
     archive_path: str | None
     message: str | None
     sample_hash: str | None
+
+    @property
+    def unread_or_beyond(self) -> Ranges:
+        """The unread bytes, and everything behind the end of the image."""
+        return normalised((*self.unread, (self.image_bytes, BEYOND)))
 
 
 def to_multirange(ranges: Ranges) -> list[asyncpg.Range[int]]:

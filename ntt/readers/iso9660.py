@@ -44,6 +44,8 @@ class Iso9660Reader:
         self._volume = volume
         self._geometry = volume.geometry
         self._last: tuple[int, FileParts] | None = None  # a file is read in many pieces
+        self._sector: tuple[int, list[DirectoryRecord], str] = (-1, [], "")  # neighbours are asked for in turn
+        self._system_use = SystemUse(source, volume)
         self.label = volume.label
         self.names = volume.names
         self.size_bytes = volume.size_bytes
@@ -105,8 +107,7 @@ class Iso9660Reader:
             if group and group[0].identifier == OWN_IDENTIFIER and group[0].position == position:
                 return self._directory(position, group[0].size_bytes)
             if group and group[0].is_named and not group[0].is_directory:
-                rock_ridge = SystemUse(self._source, self._volume).of(group[0])
-                return file_parts(group, rock_ridge, self._geometry)
+                return file_parts(group, self._system_use.of(group[0]), self._geometry)
         if position == block_start and not ino & FIRST_RECORD:  # a directory whose own record is unread
             return self._directory(position, SECTOR_BYTES)
         raise ReadError(f"no file has the inode number {ino}")
@@ -121,7 +122,9 @@ class Iso9660Reader:
         group: list[DirectoryRecord] = []
         while True:
             at = self._geometry.offset_bytes + start
-            records, fault = parse_sector(self._source.read(at, SECTOR_BYTES), start, self._geometry)
+            if self._sector[0] != start:
+                self._sector = (start, *parse_sector(self._source.read(at, SECTOR_BYTES), start, self._geometry))
+            _, records, fault = self._sector
             for record in records:
                 if group and (record.is_directory or record.identifier != group[0].identifier):
                     return group

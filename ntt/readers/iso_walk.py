@@ -34,11 +34,11 @@ Found = Entry | WalkProblem
 
 @dataclass(slots=True)
 class _Directory:
-    """A directory that is to be listed, or being listed. `shown`: its entry has been given out."""
+    """A directory that is to be listed, or being listed. Its entry is not given out while it is `hidden_in` another."""
 
     start: int  # position
     entry: Entry
-    shown: bool = True
+    hidden_in: _Directory | None = None
     names: set[bytes] = field(default_factory=set)  # only while it is listed
     remarks: int = 0
 
@@ -86,25 +86,37 @@ class IsoWalk:
     def _root(self) -> None:
         root = self._volume.root
         start = root.first_block * self._geometry.block_bytes
-        rock_ridge = NOTHING
+        own = self._own_record(start)
         try:
-            own = self._own_record(start)
             rock_ridge = self._system_use.of(own) if own else NOTHING
         except OSError:  # told when the directory is listed
-            own = None
+            rock_ridge = NOTHING
         named = Named(start // BUCKET_BYTES, (root,), rock_ridge, b"", False)
         self._enter(_Directory(start, directory_entry(named, self._geometry)))
 
     def _own_record(self, start: int) -> DirectoryRecord | None:
-        at = self._geometry.offset_bytes + start
-        records, _ = parse_sector(self._source.read(at, SECTOR_BYTES), start, self._geometry)
+        try:
+            sector = self._source.read(self._geometry.offset_bytes + start, SECTOR_BYTES)
+        except OSError:
+            return None
+        records, _ = parse_sector(sector, start, self._geometry)
         return records[0] if records and records[0].identifier == OWN_IDENTIFIER else None
 
     def _enter(self, directory: _Directory) -> None:
         self._claimed.add(directory.start // self._geometry.block_bytes)
-        if directory.shown:
+        if directory.hidden_in is None:
             self._out.append(directory.entry)
         self._pending.append(directory)
+
+    def _show(self, directory: _Directory) -> None:
+        """Gives out the entries of a hidden directory and of those that hide it, parents first."""
+        entries: list[Entry] = []
+        at: _Directory | None = directory
+        while at is not None and at.hidden_in is not None:
+            entries.append(at.entry)
+            above, at.hidden_in = at.hidden_in, None
+            at = above
+        self._out.extend(reversed(entries))
 
     def _subdirectory(self, holder: _Directory, named: Named) -> None:
         """Checked, shown and remembered for listing; a problem instead where that cannot be."""
@@ -119,21 +131,29 @@ class IsoWalk:
             self._out.append(WalkProblem("directory_cycle", entry.ino, named.name, detail))
             return
         directory = _Directory(record.first_block * self._geometry.block_bytes, entry)
-        if holder.ino == holder.entry.parent_ino and named.name in _RELOCATION_DIRECTORIES:
-            directory.shown = not self._only_relocated(directory)
+        if self._only_relocated(holder, directory, named):
+            directory.hidden_in = holder
         self._enter(directory)
 
-    def _only_relocated(self, directory: _Directory) -> bool:
-        """Whether a directory holds at least one entry and none that is its own (RRIP 4.1.5)."""
-        if self._volume.names != ROCK_RIDGE:
+    def _only_relocated(self, holder: _Directory, directory: _Directory, named: Named) -> bool:
+        """Whether this is where a writer keeps relocated directories (RRIP 4.1.5), and nothing else.
+
+        Writers call it rr_moved; some mark it as relocated itself, then it may also be empty.
+        """
+        marked = named.rock_ridge.relocated
+        usual = holder.ino == holder.entry.parent_ino and named.name in _RELOCATION_DIRECTORIES
+        if self._volume.names != ROCK_RIDGE or not (marked or usual):
             return False
-        marks = [
-            record.is_directory and self._system_use.of(record).relocated
-            for position, sector in self._sectors(directory.start, self._readable_size(directory))
-            for record in parse_sector(sector, position, self._geometry)[0]
-            if record.is_named
-        ]
-        return bool(marks) and all(marks)
+        try:
+            marks = [
+                record.is_directory and self._system_use.of(record).relocated
+                for position, sector in self._sectors(directory.start, self._readable_size(directory))
+                for record in parse_sector(sector, position, self._geometry)[0]
+                if record.is_named
+            ]
+        except OSError:  # told when the directory is listed
+            return False
+        return all(marks) and (bool(marks) or (marked and usual))
 
     def _moved_here(self, holder: _Directory, named: Named) -> None:
         """RRIP 4.1.5.1: the directory that a CL entry stands for; its attributes are in its own record."""
@@ -153,12 +173,14 @@ class IsoWalk:
             holder, named = self._relocated.pop()
             if named.record.first_block in self._claimed:
                 continue
-            if not holder.shown:
-                holder.shown = True
-                self._out.append(holder.entry)
-            detail = "relocated directory that no other directory names; shown where it lies"
-            self._out.append(WalkProblem("bad_record", holder.ino, named.name, detail))
+            kept, self._out = self._out, []
             self._subdirectory(holder, named)
+            kept, self._out = self._out, kept
+            if not self._pending or self._pending[-1].hidden_in is None:
+                self._show(holder)
+                detail = "relocated directory that no other directory names; shown where it lies"
+                self._out.append(WalkProblem("bad_record", holder.ino, named.name, detail))
+            self._out.extend(kept)
             return True
         return False
 
@@ -214,6 +236,8 @@ class IsoWalk:
         duplicate = name in directory.names
         directory.names.add(name)
         named = Named(directory.ino, records, rock_ridge, name, duplicate)
+        if directory.hidden_in is not None and not rock_ridge.relocated:
+            self._show(directory)
         for remark in remarks_on(named, self._geometry):
             self._remark(directory, name, remark)
         if b"/" in name or b"\0" in name or name in (b".", b".."):

@@ -44,13 +44,16 @@ class CopyStage:
         self._store = store
         self._settings = settings
 
-    async def run(self, image: MediumImage, stop: Stop, advance: Callable[[Written, Pending], None]) -> Written:
-        """`copy_done` is set when it returns. What it raises leaves everything finished so far recorded.
+    async def run(
+        self, image: MediumImage, stop: Stop, total: Written, advance: Callable[[Written, Pending], None]
+    ) -> None:
+        """`copy_done` is set when it returns, `total` is added to meanwhile.
+
+        Whatever it raises, everything finished so far stays recorded.
 
         Interrupted when `stop` was requested; StoreError, DatabaseError, MediumError as they come.
         """
         queue = CopyQueue(self._database, image.medium_id)
-        total = Written()
         first = left = await queue.pending()
         for _ in range(ROUNDS):
             if not left.files or stop.requested:
@@ -62,7 +65,6 @@ class CopyStage:
         if left.files:
             raise MediumError(f"{left.files:,} files could not be brought to an end", "run the same command again")
         await queue.prove_done()
-        return total
 
     async def _round(
         self, image: MediumImage, queue: CopyQueue, total: Written, stop: Stop, advance: Callable[[Written], None]

@@ -52,6 +52,7 @@ async def write_archive(
     make_folder(target.parent)
     with store_errors(target):
         out = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fcntl.flock(out, fcntl.LOCK_EX)  # whoever finds it unlocked knows that its writer is gone
     try:
         await _compress(out, folder, members, level, stall_s, advance)
         with store_errors(target):

@@ -50,7 +50,7 @@ def portable_tree(root: Path) -> Path:
         "empty": b"",
         "big.bin": noise(300_001),
         "one cluster.bin": noise(4096, 2),
-        "Ordner/Ü.txt": b"nested",
+        "Ordner/Übung eins.txt": b"nested",
         "Ordner/tief/tiefer/unten.bin": noise(70_000, 3),
     }
     for index in range(150):

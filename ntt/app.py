@@ -1,0 +1,188 @@
+"""Composition root: settings -> an open catalogue, store and log, and an orchestrator wired to them."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+from ntt.config import Settings
+from ntt.db.connection import Database, open_database
+from ntt.db.manifest import write_manifest
+from ntt.db.media import Media, Medium
+from ntt.db.runs import first_cause
+from ntt.db.schema import ensure_schema
+from ntt.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_PROBLEMS,
+    BusyError,
+    Interrupted,
+    MediumError,
+    NttError,
+    StoreError,
+    UsageError,
+)
+from ntt.eventlog import Both, EventLog, event_log
+from ntt.model import Order
+from ntt.operations.ingest_report import MediumReport, RunFacts, medium_report
+from ntt.orchestrator import Ingested, Orchestrator, Stages
+from ntt.progress import Reporter, Stop
+from ntt.stages.archive import IMAGE_NAME, ArchiveStage
+from ntt.stages.copy import CopyStage
+from ntt.stages.enumerate import EnumerateStage
+from ntt.stages.identify import IdentifyStage
+from ntt.stages.recognise import RecogniseStage
+from ntt.store.layout import StoreLayout, make_folder, store_errors
+from ntt.store.plain import remove_orphans
+from ntt.store.scratch import remove_parts, scratch_folder
+
+SPARE_BYTES = 64 << 20  # kept free for the database and everyone else
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """An open catalogue and the store that belongs to it."""
+
+    settings: Settings
+    database: Database
+    store: StoreLayout
+
+    @property
+    def media(self) -> Media:
+        return Media(self.database)
+
+
+@asynccontextmanager
+async def open_catalogue(settings: Settings, run_id: str | None = None) -> AsyncIterator[Catalogue]:
+    """The catalogue with NTT's schema in it; an empty database gets the schema."""
+    with store_errors(settings.home):
+        make_folder(settings.home)
+    async with open_database(settings, run_id) as database:
+        async with database.connection() as connection:
+            await ensure_schema(connection, create=True)
+        yield Catalogue(settings, database, StoreLayout(settings.store_dir))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that did not get through, and why, in one line."""
+
+    image: str
+    error: str
+    exit_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """Reports in the order of the images, failures beside them, and the exit status of it all."""
+
+    media: tuple[MediumReport, ...]
+    failures: tuple[Failure, ...]
+
+    @property
+    def exit_status(self) -> int:
+        statuses = [failure.exit_status for failure in self.failures]
+        if EXIT_INTERRUPTED in statuses:
+            return EXIT_INTERRUPTED
+        if statuses:
+            return min(statuses) if not self.media and len(set(statuses)) == 1 else EXIT_FAILED
+        return EXIT_PROBLEMS if any(report.problems or not report.complete for report in self.media) else EXIT_OK
+
+
+async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter, stop: Stop) -> IngestResult:
+    """Every image through all stages; one that fails does not keep the next from its turn.
+
+    StoreError and DatabaseError end the run: nothing could be kept any more.
+    """
+    run_id = secrets.token_hex(4)
+    reports: list[MediumReport] = []
+    failures: list[Failure] = []
+    async with AsyncExitStack() as stack:
+        catalogue = await stack.enter_async_context(open_catalogue(settings, run_id))
+        log = stack.enter_context(event_log(settings.log_dir, run_id))
+        work = stack.enter_context(scratch_folder(settings.work_dir, run_id))
+        with store_errors(settings.store_dir):
+            catalogue.store.prepare()
+            remove_orphans(catalogue.store)
+            remove_parts(settings.archive_dir)
+        orchestrator = _orchestrator(catalogue, Both(reporter, log), stop, work)
+        for order in orders:
+            try:
+                result = await _ingest_one(catalogue, orchestrator, order)
+                reports.append(await medium_report(catalogue.database, _facts(result)))
+            except (NttError, BaseExceptionGroup) as error:
+                failures.append(_failure(order, error, log))
+                if failures[-1].exit_status == EXIT_INTERRUPTED:
+                    break
+    return IngestResult(tuple(reports), tuple(failures))
+
+
+async def _ingest_one(catalogue: Catalogue, orchestrator: Orchestrator, order: Order) -> Ingested:
+    _require_space(catalogue.settings, order)
+    return await orchestrator.ingest(order)
+
+
+def _failure(order: Order, error: BaseException, log: EventLog) -> Failure:
+    """What concerns only this image becomes its failure; anything else goes on up."""
+    cause = first_cause(error)
+    log.failed(str(order.image), cause)
+    if isinstance(cause, UsageError | MediumError | BusyError | Interrupted):
+        return Failure(str(order.image), str(cause), cause.exit_status)
+    if isinstance(cause, NttError):
+        raise cause
+    raise error
+
+
+def _require_space(settings: Settings, order: Order) -> None:
+    """StoreError before anything is begun where the disk cannot hold what one image may need."""
+    if not order.image.is_file():
+        return  # the stage that opens it says why
+    size_bytes = order.image.stat().st_size
+    for folder in {settings.archive_dir, settings.store_dir}:
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        if free < SPARE_BYTES:
+            raise StoreError(
+                f"only {free:,} bytes are free on {existing}, an image of {size_bytes:,} bytes needs more",
+                "free some and run the same command again",
+            )
+
+
+def _orchestrator(catalogue: Catalogue, reporter: Reporter, stop: Stop, work: Path) -> Orchestrator:
+    settings, database = catalogue.settings, catalogue.database
+    stages = Stages(
+        identify=IdentifyStage(),
+        recognise=RecogniseStage(database, lambda medium: f"{medium.medium_hash}/{IMAGE_NAME}"),
+        enumerate=EnumerateStage(database, settings.worker_memory_bytes, settings.stall_s),
+        copy=CopyStage(database, catalogue.store, settings),
+        archive=ArchiveStage(database, settings.archive_dir, settings.zstd_level, settings.stall_s),
+    )
+
+    async def undo(medium: Medium) -> None:
+        """What a load is about to replace, as a manifest: `ntt repair` and people can read it."""
+        folder = settings.home / "undo"
+        make_folder(folder)
+        name = f"{medium.medium_hash}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z.jsonl.zst"
+        await write_manifest(database, medium, await catalogue.media.volumes(medium.id), folder / name)
+        reporter.note(medium.human, f"what was loaded before is kept in {folder / name}")
+
+    return Orchestrator(database, stages, reporter, stop, work, undo)
+
+
+def _facts(result: Ingested) -> RunFacts:
+    return RunFacts(
+        medium_id=result.medium_id,
+        recognition=result.recognition.value,
+        changed=result.changed,
+        seconds=result.seconds,
+        stored=result.copied.stored,
+        stored_bytes=result.copied.stored_bytes,
+        known=result.copied.known,
+    )
