@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-
 from ntt.config import Settings
 from ntt.db.connection import Database, open_database
 from ntt.db.manifest import write_manifest
@@ -77,6 +76,7 @@ class Failure:
     image: str
     error: str
     exit_status: int
+    others_can_go_on: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,16 @@ class IngestResult:
 async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter, stop: Stop) -> IngestResult:
     """Every image through all stages; one that fails does not keep the next from its turn.
 
-    StoreError and DatabaseError end the run: nothing could be kept any more.
+    A failing store or database ends the run: nothing could be kept any more.
     """
     run_id = secrets.token_hex(4)
     reports: list[MediumReport] = []
     failures: list[Failure] = []
     async with AsyncExitStack() as stack:
+        with store_errors(settings.home):
+            make_folder(settings.home)
+            log = stack.enter_context(event_log(settings.log_dir, run_id))
         catalogue = await stack.enter_async_context(open_catalogue(settings, run_id))
-        log = stack.enter_context(event_log(settings.log_dir, run_id))
         work = stack.enter_context(scratch_folder(settings.work_dir, run_id))
         with store_errors(settings.store_dir):
             catalogue.store.prepare()
@@ -119,7 +121,7 @@ async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter
                 reports.append(await medium_report(catalogue.database, _facts(result)))
             except (NttError, BaseExceptionGroup) as error:
                 failures.append(_failure(order, error, log))
-                if failures[-1].exit_status == EXIT_INTERRUPTED:
+                if stop.requested or not failures[-1].others_can_go_on:
                     break
     return IngestResult(tuple(reports), tuple(failures))
 
@@ -130,14 +132,13 @@ async def _ingest_one(catalogue: Catalogue, orchestrator: Orchestrator, order: O
 
 
 def _failure(order: Order, error: BaseException, log: EventLog) -> Failure:
-    """What concerns only this image becomes its failure; anything else goes on up."""
+    """An error that a user can act on becomes the image's failure; a bug goes on up."""
     cause = first_cause(error)
     log.failed(str(order.image), cause)
-    if isinstance(cause, UsageError | MediumError | BusyError | Interrupted):
-        return Failure(str(order.image), str(cause), cause.exit_status)
-    if isinstance(cause, NttError):
-        raise cause
-    raise error
+    if not isinstance(cause, NttError):
+        raise error
+    alone = isinstance(cause, UsageError | MediumError | BusyError | Interrupted)
+    return Failure(str(order.image), str(cause), cause.exit_status, alone)
 
 
 def _require_space(settings: Settings, order: Order) -> None:

@@ -20,7 +20,7 @@ import asyncpg
 from ntt import proc
 from ntt.db import flocks
 from ntt.db import places as layout
-from ntt.db.binaries import Binaries, find_binaries
+from ntt.db.binaries import Binaries, data_version, find_binaries
 from ntt.db.places import Places
 from ntt.db.postmaster import postmaster_of, remove_stale_file
 from ntt.db.server_user import ServerUser, choose_user, command_prefix
@@ -74,7 +74,7 @@ async def embedded_server(home: Path, server_user: str | None) -> AsyncIterator[
 async def stop_embedded_server(home: Path, server_user: str | None) -> bool:
     """Stops a server that a killed NTT process left; False when none ran. BusyError while NTT processes use it."""
     places = layout.places_in(home)
-    if not places.data.exists():
+    if data_version(places.data) is None:
         return False
     server = await _prepare(home, server_user)
     with flocks.lock_file(places.users_lock) as users:
@@ -162,7 +162,13 @@ class Server:
                 url = embedded_url(self.places.postgres.parent)
                 if url is not None and await _answers(url):
                     return url
-                if not self._alive() and anyio.current_time() - since > LEFTOVER_LIMIT_S:
+                waited_s = anyio.current_time() - since
+                if url is not None and waited_s > STARTING_LIMIT_S and not layout.has_socket(url):
+                    raise DatabaseError(
+                        f"the socket of the embedded database in {self.places.postgres} is gone",
+                        "`ntt db stop`, then try again",
+                    )
+                if not self._alive() and waited_s > LEFTOVER_LIMIT_S:
                     raise DatabaseError(
                         f"processes of a killed PostgreSQL server still use {self.places.data}",
                         "end them, then try again",
@@ -256,7 +262,9 @@ async def _answers(url: str) -> bool:
     """Whether the server takes connections; False while it starts, recovers or stops."""
     try:
         connection = await asyncpg.connect(url, timeout=5)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError):
         return False
+    except asyncpg.PostgresError:  # it has no room for us now: whoever connects next is told
+        return True
     await connection.close(timeout=5)
     return True

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from ntt.db.server_user import ServerUser
 from ntt.errors import DatabaseError
@@ -59,6 +59,11 @@ def places_in(home: Path) -> Places:
 def url_of(socket_folder: Path) -> str:
     """What asyncpg and psql take; no password: who reaches the socket is who may."""
     return f"postgresql://{SUPERUSER}@/{DATABASE}?host={quote(str(socket_folder))}&port={PORT}"
+
+
+def has_socket(url: str) -> bool:
+    """Whether the socket that a URL of `url_of` names is still there."""
+    return (Path(parse_qs(urlsplit(url).query)["host"][0]) / SOCKET_NAME).exists()
 
 
 def make_home(places: Places, user: ServerUser) -> None:

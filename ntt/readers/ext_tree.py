@@ -32,7 +32,10 @@ class ExtTree:
         self.root_ino = self._volume.root_ino
 
     def root(self) -> Node:
-        return self._node(self.root_ino, self._inodes.inode(self.root_ino))
+        inode = self._inodes.inode(self.root_ino)
+        if not stat.S_ISDIR(inode.mode):
+            raise ReadError("the inode of the root directory is empty or damaged")
+        return self._node(self.root_ino, inode)
 
     def children(self, ino: int) -> Iterator[Child | WalkProblem]:
         for piece in self._directory_pieces(ino):

@@ -6,6 +6,7 @@ its own "." record, which is the start of its extent. So a number alone leads ba
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Sequence
 
 from ntt.model import Entry, Extent, WalkProblem
@@ -45,7 +46,6 @@ class Iso9660Reader:
         self._geometry = volume.geometry
         self._last: tuple[int, FileParts] | None = None  # a file is read in many pieces
         self._sector: tuple[int, list[DirectoryRecord], str] = (-1, [], "")  # neighbours are asked for in turn
-        self._system_use = SystemUse(source, volume)
         self.label = volume.label
         self.names = volume.names
         self.size_bytes = volume.size_bytes
@@ -57,7 +57,7 @@ class Iso9660Reader:
     def read(self, ino: int, offset: int, length: int) -> bytes:
         """See `VolumeReader.read`; ReadError for whatever is not a regular file whose extents are known."""
         found = self._readable(ino)
-        if found.mode & 0o170000 != 0o100000:
+        if not stat.S_ISREG(found.mode):
             raise ReadError("not a regular file")
         end = min(offset + length, found.size)
         pieces: list[bytes] = []
@@ -91,7 +91,7 @@ class Iso9660Reader:
             except OSError as failed:
                 raise ReadError(f"the image cannot be read: {failed}") from failed
         found = self._last[1]
-        if found.refusal and found.mode & 0o170000 == 0o100000:
+        if found.refusal and stat.S_ISREG(found.mode):
             raise ReadError(found.refusal)
         return found
 
@@ -107,7 +107,8 @@ class Iso9660Reader:
             if group and group[0].identifier == OWN_IDENTIFIER and group[0].position == position:
                 return self._directory(position, group[0].size_bytes)
             if group and group[0].is_named and not group[0].is_directory:
-                return file_parts(group, self._system_use.of(group[0]), self._geometry)
+                rock_ridge = SystemUse(self._source, self._volume).of(group[0])
+                return file_parts(group, rock_ridge, self._geometry)
         if position == block_start and not ino & FIRST_RECORD:  # a directory whose own record is unread
             return self._directory(position, SECTOR_BYTES)
         raise ReadError(f"no file has the inode number {ino}")
@@ -115,7 +116,7 @@ class Iso9660Reader:
     def _directory(self, position: int, size_bytes: int) -> FileParts:
         if position == self._volume.root.first_block * self._geometry.block_bytes:
             size_bytes = self._volume.root.size_bytes
-        return FileParts(0o040000, size_bytes, ((self._geometry.offset_bytes + position, size_bytes),), "")
+        return FileParts(stat.S_IFDIR, size_bytes, ((self._geometry.offset_bytes + position, size_bytes),), "")
 
     def _group(self, start: int, bucket: int) -> list[DirectoryRecord]:
         """The record that begins in the bucket, and those that continue a multi-extent file; empty if none does."""

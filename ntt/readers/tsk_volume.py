@@ -19,19 +19,28 @@ TYPES = {
     "exfat": pytsk3.TSK_FS_TYPE_EXFAT,
     "ntfs": pytsk3.TSK_FS_TYPE_NTFS,
 }
+BOOT_MARK, MARKED = b"\x55\xaa", ("fat12", "fat16", "fat32")
 CAUSE_LIMIT = 200  # characters of a library's error text that are worth keeping
 
 
 class ImageDoor(pytsk3.Img_Info):
-    """The library's only way to the image: zeros beyond its end, so that truncated images open."""
+    """The library's only way to the image: zeros beyond its end, so that truncated images open.
 
-    def __init__(self, source: ImageSource, size_bytes: int) -> None:
+    `mark_at` is the image offset where it insists on 0x55AA, which floppies of the 1980s lack; -1: nowhere.
+    """
+
+    def __init__(self, source: ImageSource, size_bytes: int, mark_at: int = -1) -> None:
         self._source = source
         self._size_bytes = size_bytes
+        self._mark_at = mark_at
         super().__init__(url="", type=pytsk3.TSK_IMG_TYPE_EXTERNAL)
 
     def read(self, offset: int, size: int) -> bytes:
-        return self._source.read(offset, size)
+        content = self._source.read(offset, size)
+        at = self._mark_at - offset
+        if self._mark_at < 0 or at < 0 or at + 2 > size:
+            return content
+        return content[:at] + BOOT_MARK + content[at + 2 :]
 
     def get_size(self) -> int:
         return self._size_bytes
@@ -64,7 +73,8 @@ class TskVolume:
 
     def _open(self, image_bytes: int, fstype: str) -> tuple[ImageDoor, pytsk3.FS_Info]:
         try:
-            door = ImageDoor(self.source, image_bytes)
+            mark_at = self.offset_bytes + 510 if fstype in MARKED else -1
+            door = ImageDoor(self.source, image_bytes, mark_at)
             return door, pytsk3.FS_Info(door, offset=self.offset_bytes, type=TYPES[fstype])
         except (OSError, OverflowError) as error:
             raise ReadError(cause_of(error)) from None

@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import subprocess
+import weakref
 from pathlib import Path
 
 from ntt.model import Entry, WalkProblem
@@ -84,7 +85,10 @@ def image_of(writer: tuple[str, ...], tree: Path, image: Path, *options: str) ->
 
 
 def opened(image: Path, unread: Ranges = (), session_bytes: int = 0) -> Iso9660Reader:
-    return open_iso9660(ImageSource(os.open(image, os.O_RDONLY), unread), session_bytes=session_bytes)
+    """The descriptor is closed when the reader is gone."""
+    source = ImageSource(os.open(image, os.O_RDONLY), unread)
+    weakref.finalize(source, os.close, source.fd)
+    return open_iso9660(source, session_bytes=session_bytes)
 
 
 def by_path(reader: Iso9660Reader) -> tuple[dict[bytes, Entry], list[WalkProblem]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -82,6 +83,13 @@ def descriptor(kind: int, root: bytes, blocks: int, block_bytes: int, label: byt
     return bytes(sector)
 
 
+def source_of(path: Path, unread: Ranges = ()) -> ImageSource:
+    """Its descriptor is closed when the last reader of it is gone."""
+    source = ImageSource(os.open(path, os.O_RDONLY), unread)
+    weakref.finalize(source, os.close, source.fd)
+    return source
+
+
 class HandMade:
     """An image in the making: put bytes at blocks, then open it."""
 
@@ -115,7 +123,7 @@ class HandMade:
         self.put(self.root_block, dots(self.root_block, self.root_block, own_use=use), *records)
 
     def open(self, unread: Ranges = ()) -> Iso9660Reader:
-        return open_iso9660(ImageSource(os.open(self.path, os.O_RDONLY), unread))
+        return open_iso9660(source_of(self.path, unread))
 
 
 def entries(found: Iterable[Entry | WalkProblem]) -> list[Entry]:

@@ -1,0 +1,197 @@
+"""Progress -> the screen: a live view on a terminal, log lines everywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ntt.model import Stage
+from ntt.names import printable
+from ntt.progress import Reporter, Work
+
+LINE_EVERY_S = 10.0
+NOTES_SHOWN = 6
+RATE_SPAN_S = 10.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """One stage of one medium while it runs. `marks` are (time, bytes, files) of the last seconds."""
+
+    medium: str
+    stage: Stage
+    started: float
+    work: Work = field(default_factory=Work)
+    state: str = "running"
+    seconds: float = 0.0
+    marks: list[tuple[float, int, int]] = field(default_factory=list)
+
+    def update(self, work: Work) -> None:
+        now = time.monotonic()
+        self.work = work
+        self.marks.append((now, work.bytes_done, work.files_done))
+        while len(self.marks) > 2 and self.marks[0][0] < now - RATE_SPAN_S:
+            self.marks.pop(0)
+
+    def rate(self) -> tuple[float, float]:
+        """(bytes/s, files/s) over the last seconds."""
+        if len(self.marks) < 2:
+            elapsed = max(time.monotonic() - self.started, 1e-3)
+            return self.work.bytes_done / elapsed, self.work.files_done / elapsed
+        (then, bytes_then, files_then), (now, bytes_now, files_now) = self.marks[0], self.marks[-1]
+        elapsed = max(now - then, 1e-3)
+        return (bytes_now - bytes_then) / elapsed, (files_now - files_then) / elapsed
+
+    def left_s(self) -> float | None:
+        """Seconds left by the slower of bytes and files; None while unknown."""
+        by_bytes, by_files = self.rate()
+        work = self.work
+        estimates = [
+            (total - done) / rate
+            for total, done, rate in (
+                (work.bytes_total, work.bytes_done, by_bytes),
+                (work.files_total, work.files_done, by_files),
+            )
+            if total is not None and rate > 0
+        ]
+        return max(estimates) if estimates else None
+
+
+def size_text(size_bytes: float) -> str:
+    """1,536 -> '1.5 KB' (powers of 1,000 would not match what `ls -h` shows; these are of 1,024)."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size_bytes < 1024 or unit == "GB":
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    raise AssertionError("unreachable")
+
+
+def time_text(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def describe(progress: Progress) -> str:
+    """'12,000/40,000 files, 210.0/702.3 MB, 150.2 MB/s, 0:03 left, 2 errors'"""
+    work = progress.work
+    parts: list[str] = []
+    if work.files_done or work.files_total:
+        parts.append(f"{work.files_done:,}" + (f"/{work.files_total:,}" if work.files_total else "") + " files")
+    total = f"/{size_text(work.bytes_total)}" if work.bytes_total else ""
+    parts.append(size_text(work.bytes_done) + total)
+    if progress.state == "running":
+        by_bytes, by_files = progress.rate()
+        parts.append(f"{size_text(by_bytes)}/s" if work.bytes_total else f"{by_files:,.0f} files/s")
+        left = progress.left_s()
+        if left is not None:
+            parts.append(f"{time_text(left)} left")
+    if work.errors:
+        parts.append(f"{work.errors:,} with problems")
+    return ", ".join(parts)
+
+
+class LineReporter:
+    """For pipes and logs: a line per start and end, and one every ten seconds between."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Progress] = {}
+        self._last_line = 0.0
+
+    def stage_started(self, medium: str, stage: Stage) -> None:
+        self._running[medium] = Progress(medium, stage, time.monotonic())
+        self._last_line = time.monotonic()
+        _line(f"{medium}: {stage.value} ...")
+
+    def stage_progress(self, medium: str, stage: Stage, work: Work) -> None:
+        progress = self._running.get(medium)
+        if progress is None:
+            return
+        progress.update(work)
+        if time.monotonic() - self._last_line >= LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            _line(f"{medium}: {stage.value} {describe(progress)}")
+
+    def stage_ended(self, medium: str, stage: Stage, state: str, seconds: float, work: Work) -> None:
+        progress = self._running.pop(medium, None) or Progress(medium, stage, time.monotonic())
+        progress.work, progress.state = work, state
+        _line(f"{medium}: {stage.value} {state} in {seconds:.1f} s ({describe(progress)})")
+
+    def note(self, medium: str, text: str, *, problem: bool = False) -> None:
+        _line(f"{medium}: {'problem: ' if problem else ''}{printable(text)}")
+
+
+def _line(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class LiveReporter:
+    """The live view: one row per stage, what was noted below it. Redrawn by its own clock, never by events."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, Stage], Progress] = {}
+        self._notes: list[tuple[str, bool]] = []
+
+    def stage_started(self, medium: str, stage: Stage) -> None:
+        if medium not in {name for name, _ in self._rows}:
+            self._rows.clear()  # a new medium: the one before has had its report
+        self._rows[(medium, stage)] = Progress(medium, stage, time.monotonic())
+
+    def stage_progress(self, medium: str, stage: Stage, work: Work) -> None:
+        if (medium, stage) in self._rows:
+            self._rows[(medium, stage)].update(work)
+
+    def stage_ended(self, medium: str, stage: Stage, state: str, seconds: float, work: Work) -> None:
+        row = self._rows.setdefault((medium, stage), Progress(medium, stage, time.monotonic()))
+        row.state, row.seconds, row.work = state, seconds, work
+
+    def note(self, medium: str, text: str, *, problem: bool = False) -> None:
+        self._notes.append((f"{medium}: {printable(text)}", problem))
+        del self._notes[:-NOTES_SHOWN]
+
+    def __rich__(self) -> RenderableType:
+        table = Table.grid(padding=(0, 1), expand=True)
+        for width in (9, 22, None):
+            table.add_column(width=width, no_wrap=width is not None, overflow="ellipsis")
+        title = ""
+        for row in self._rows.values():
+            title = row.medium
+            table.add_row(Text(row.stage.value, style="bold"), _bar(row), Text(describe(row) + _ending(row)))
+        notes = [Text(text, style="yellow" if problem else "dim") for text, problem in self._notes]
+        head = Text(title, style="bold cyan", no_wrap=True, overflow="ellipsis")
+        hint = Text("Ctrl-C finishes the files in hand and stops; once more stops at once", style="dim")
+        return Group(head, table, *notes, hint)
+
+
+def _ending(row: Progress) -> str:
+    return "" if row.state == "running" else f" in {row.seconds:.1f} s" if row.state == "ok" else f": {row.state}"
+
+
+def _bar(row: Progress) -> RenderableType:
+    if row.state == "ok":
+        return ProgressBar(total=1, completed=1, width=22)
+    work = row.work
+    if work.bytes_total:
+        return ProgressBar(total=work.bytes_total, completed=work.bytes_done, width=22)
+    return ProgressBar(total=None, width=22, pulse=row.state == "running")
+
+
+@contextmanager
+def reporter(*, quiet: bool = False) -> Iterator[Reporter]:
+    """The live view when standard error is a terminal, lines otherwise; both go to standard error."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield LineReporter()
+        return
+    live_reporter = LiveReporter()
+    with Live(live_reporter, console=console, refresh_per_second=4, transient=False):
+        yield live_reporter

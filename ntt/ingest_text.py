@@ -1,0 +1,62 @@
+"""The report of `ntt ingest` -> lines for people; nothing from a medium goes out unescaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ntt.names import printable
+from ntt.operations.ingest_report import DamagedFile, MediumReport
+
+RANGES_SHOWN = 4
+PROBLEMS_SHOWN = 20
+
+
+def ingest_lines(report: MediumReport) -> Iterator[str]:
+    """What was stored, what was known, what is damaged and where; the verdict last."""
+    yield f"medium {report.medium_hash}  {printable(report.label)}"
+    yield f"  image     {report.image_bytes:,} bytes, {report.unread_bytes:,} not read: {report.health}"
+    for volume in report.volumes:
+        label = f' "{printable(volume.label)}"' if volume.label else ""
+        yield f"  volume {volume.index}  {volume.fstype}{label}: {volume.status} by {volume.route}"
+    yield f"  listed    {report.paths:,} paths, {report.files:,} files, {report.bytes:,} bytes"
+    if report.changed:
+        stages = ", ".join(f"{name} {stage.seconds:.1f} s" for name, stage in report.stages.items())
+        yield f"  stored    {report.stored:,} new contents ({report.stored_bytes:,} bytes)"
+        yield f"  known     {report.known:,} files whose content was there already"
+        yield f"  took      {stages}"
+    else:
+        yield "  changed   nothing: this medium is in the catalogue already"
+    if report.archive:
+        yield f"  archive   {printable(report.archive)}, read back and compared"
+    for file in report.worst:
+        yield from _file_lines(file)
+    hidden = report.damaged + report.failed - len(report.worst)
+    if hidden > 0:
+        yield f"  ...       {hidden:,} more: `ntt problems {report.medium_hash[:8]}`"
+    for problem in report.problems[:PROBLEMS_SHOWN]:
+        yield f"  problem   {printable(problem)}"
+    yield f"  verdict   {verdict(report)}"
+
+
+def _file_lines(file: DamagedFile) -> Iterator[str]:
+    if file.status == "failed":
+        yield f"  failed    {printable(file.path)}: {printable(file.reason)}"
+        return
+    ranges = ", ".join(f"{start:,}-{end:,}" for start, end in file.damaged_ranges[:RANGES_SHOWN])
+    more = f" and {len(file.damaged_ranges) - RANGES_SHOWN:,} more" if len(file.damaged_ranges) > RANGES_SHOWN else ""
+    lost = sum(end - start for start, end in file.damaged_ranges)
+    yield f"  damaged   {printable(file.path)}: {lost:,} of {file.size:,} bytes not read, at {ranges}{more}"
+
+
+def verdict(report: MediumReport) -> str:
+    """One sentence that says no more than what was proven."""
+    if not report.complete:
+        return f"NOT complete: {report.pending:,} files are still to be copied; run the same command again"
+    if not report.files:
+        return "complete, but NO FILE was found: see the problems above"
+    whole = report.files - report.damaged - report.failed
+    if report.damaged or report.failed:
+        return f"{whole:,} of {report.files:,} files stored whole, {report.damaged:,} damaged, {report.failed:,} failed"
+    if report.problems:
+        return f"all {report.files:,} listed files stored whole, with the problems above"
+    return f"all {report.files:,} files stored whole"
