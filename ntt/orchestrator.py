@@ -123,6 +123,7 @@ class Orchestrator:
         started = time.monotonic()
 
         def advance(done: int) -> None:
+            self._require_going(Stage.IDENTIFY)
             work = Work(bytes_done=done, bytes_total=image.claimed_bytes)
             self._reporter.stage_progress(image.name, Stage.IDENTIFY, work)
 
@@ -185,18 +186,23 @@ class Orchestrator:
             archived = await self._stages.archive.run(medium, volumes, image.path, self._work, advance)
             attempt.counts.update(bytes=archived.size_bytes, paths=archived.paths)
 
+    def _require_going(self, stage: Stage) -> None:
+        if self._stop.requested:
+            raise Interrupted(f"stopped at {stage.value}", "run the same command again to go on")
+
     @asynccontextmanager
     async def _stage(
         self, medium: Medium, image: AcceptedImage, stage: Stage, result: Ingested
     ) -> AsyncIterator[tuple[Attempt, Callable[[Work], None]]]:
         """One recorded, shown, timed attempt; not begun when the operator has asked to stop."""
-        if self._stop.requested:
-            raise Interrupted(f"stopped before {stage.value}", "run the same command again to go on")
+        self._require_going(stage)
         last = Work()
 
         def show(work: Work) -> None:
             nonlocal last
             last = work
+            if stage is not Stage.COPY:  # copying finishes the files in hand; the others have no halves to keep
+                self._require_going(stage)
             self._reporter.stage_progress(image.name, stage, work)
 
         self._reporter.stage_started(image.name, stage)

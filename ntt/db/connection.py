@@ -193,7 +193,9 @@ def translated() -> Iterator[None]:
     except (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, OSError) as lost:
         raise DatabaseError(f"the connection to the database was lost ({lost})", "run again to go on") from lost
     except (asyncpg.InternalClientError, asyncpg.InterfaceError) as confused:
-        # asyncpg has no class of its own for a connection that is found closed, or was being closed meanwhile
-        if isinstance(confused, asyncpg.InterfaceError) and "closed" not in str(confused):
+        # asyncpg has no class of its own for a connection that is found closed, is just being closed, or
+        # that the pool took back when it was
+        text = str(confused)
+        if isinstance(confused, asyncpg.InterfaceError) and "closed" not in text and "released back" not in text:
             raise
         raise DatabaseError("the connection to the database was lost", "run again to go on") from confused

@@ -166,7 +166,7 @@ class Server:
                 if url is not None and waited_s > STARTING_LIMIT_S and not layout.has_socket(url):
                     raise DatabaseError(
                         f"the socket of the embedded database in {self.places.postgres} is gone",
-                        "`ntt db stop`, then try again",
+                        "try again once no other NTT process uses it",
                     )
                 if not self._alive() and waited_s > LEFTOVER_LIMIT_S:
                     raise DatabaseError(

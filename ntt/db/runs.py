@@ -68,11 +68,10 @@ class StageRuns:
         try:
             yield attempt
             attempt.state = "ok"
-        except Interrupted as stopped:
-            attempt.state, error = "interrupted", str(stopped)
-            raise
         except Exception as failure:
-            attempt.state, error = "failed", str(first_cause(failure)) or type(failure).__name__
+            cause = first_cause(failure)
+            attempt.state = "interrupted" if isinstance(cause, Interrupted) else "failed"
+            error = str(cause) or type(cause).__name__
             raise
         except BaseException:
             attempt.state = "cancelled"

@@ -63,9 +63,12 @@ class IdentifyStage:
         claimed_bytes = max(claimed_bytes, before.size_bytes)
         if sum(end - start for start, end in unread) >= claimed_bytes:
             raise MediumError("not one byte of the medium was read", "image it again, in another drive if possible")
-        scan = await anyio.to_thread.run_sync(
-            lambda: _scan(fd, before.size_bytes, lambda done: anyio.from_thread.run_sync(advance, done))
-        )
+
+        def show(done: int) -> None:
+            anyio.from_thread.check_cancelled()
+            anyio.from_thread.run_sync(advance, done)
+
+        scan = await anyio.to_thread.run_sync(lambda: _scan(fd, before.size_bytes, show))
         require_unchanged(fd, before)
         return _identity(fd, scan, before.size_bytes, claimed_bytes, unread)
 

@@ -64,7 +64,9 @@ class RecogniseStage:
 
     async def _known(self, medium: Medium, path: str, identity: Identity, map_text: str | None) -> Recognised:
         if identity.unread != medium.unread:
-            return _other_pass(identity, medium)
+            then, now = f"{medium.unread_bytes:,}", f"{identity.unread_bytes:,}"
+            remark = f"this image is in the catalogue with {then} bytes unread by its map; now it is said to be {now}"
+            return Recognised(medium.id, Recognition.OTHER_PASS, remark)
         if medium.image_path is None or not Path(medium.image_path).exists():
             await self._media.take_image(medium.id, path, identity, map_text)
         return Recognised(medium.id, Recognition.KNOWN)
