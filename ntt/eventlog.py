@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import structlog
@@ -79,6 +80,13 @@ class Both:
             reporter.note(medium, text, problem=problem)
 
 
+def _timestamped(
+    _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event["timestamp"] = datetime.now().astimezone().isoformat()
+    return event
+
+
 @contextmanager
 def event_log(folder: Path, run_id: str) -> Iterator[EventLog]:
     """Open for the body; every line has the run id and a time with its offset."""
@@ -94,7 +102,7 @@ def event_log(folder: Path, run_id: str) -> Iterator[EventLog]:
         base,
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%f%z", utc=False),
+            _timestamped,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

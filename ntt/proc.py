@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
@@ -70,8 +70,9 @@ class Child:
 
 def _bound(argv: Sequence[str]) -> list[str]:
     """The same program, killed by the kernel when NTT itself dies, and never with more rights than NTT."""
-    if shutil.which(argv[0]) is None:
-        raise ProgramMissing(argv[0])
+    for program in (argv[0], "setpriv"):
+        if shutil.which(program) is None:
+            raise ProgramMissing(program)
     return ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--", *argv]
 
 
@@ -166,7 +167,8 @@ async def run(
                 readers.start_soon(_collect, child.process.stdout, out)
                 readers.start_soon(_collect, child.process.stderr, complaints)
                 if input_bytes is not None and child.process.stdin is not None:
-                    await child.process.stdin.send(input_bytes)
+                    with suppress(anyio.BrokenResourceError):  # a program need not read all that it is given
+                        await child.process.stdin.send(input_bytes)
                     await child.process.stdin.aclose()
             status = await child.wait()
     return Finished(tuple(argv), status, bytes(out), bytes(complaints))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from ntt.db.connection import Connection, Database
+import anyio
+
+from ntt.db.connection import Connection, Database, translated
 from ntt.db.locks import LockSpace, release_advisory, try_advisory
 from ntt.errors import MediumError
 
@@ -87,14 +89,22 @@ class Registrar:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._turn = anyio.Lock()  # a connection takes one statement at a time, the workers ask at once
         self._taken: set[int] = set()
 
     async def known(self, hashes: Sequence[bytes]) -> set[bytes]:
-        rows = await self._connection.fetch("SELECT hash FROM blob WHERE hash = ANY($1::bytea[])", hashes)
+        async with self._turn:
+            with translated():
+                rows = await self._connection.fetch("SELECT hash FROM blob WHERE hash = ANY($1::bytea[])", hashes)
         return {row["hash"] for row in rows}
 
     async def take_pack(self) -> tuple[int, int]:
         """An unsealed pack that nobody writes, else a new one."""
+        async with self._turn:
+            with translated():
+                return await self._take_pack()
+
+    async def _take_pack(self) -> tuple[int, int]:
         rows = await self._connection.fetch("SELECT id FROM pack WHERE NOT sealed ORDER BY id")
         for pack_id in (row["id"] for row in rows):
             if pack_id in self._taken:
@@ -108,6 +118,6 @@ class Registrar:
                 await release_advisory(self._connection, LockSpace.PACK, pack_id)
         pack_id = await self._connection.fetchval("INSERT INTO pack DEFAULT VALUES RETURNING id")
         if not await try_advisory(self._connection, LockSpace.PACK, pack_id):
-            return await self.take_pack()  # another process was faster between the two statements
+            return await self._take_pack()  # another process was faster between the two statements
         self._taken.add(pack_id)
         return pack_id, 0

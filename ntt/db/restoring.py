@@ -153,9 +153,7 @@ async def restore_plan(
         yield RestorePlan(connection, medium_id)
 
 
-async def _choose(
-    database: Database, connection: Connection, medium_id: int, matches: Callable[[bytes], bool]
-) -> None:
+async def _choose(database: Database, connection: Connection, medium_id: int, matches: Callable[[bytes], bool]) -> None:
     waiting: list[tuple[int, int, int, bytes, bool]] = []
     async for entry in Tree(database, medium_id).entries():
         path = b".../" + entry.name if entry.path is None else entry.path

@@ -113,4 +113,4 @@ def test_a_damaged_file_system_ends_in_problems_not_in_a_hang(fstype: str, seeds
         if pending:
             assert child.returncode < 0, "a child that stops early was killed by a signal: The Sleuth Kit is C"
             crashed.append(f"{pending.pop(0)}: signal {-child.returncode}")
-    print(f"{fstype}: {seeds} damaged images, crashes of the library: {crashed}")  # noqa: T201
+    assert len(crashed) <= seeds // 10, crashed

@@ -287,9 +287,9 @@ def test_reparse_points_are_links_or_refused_but_never_read_as_zeros(tmp_path: P
         (root / "after").write_bytes(b"after")
     with reader_of(image) as (_, reader):
         entries = walked(reader).entries
-        for name in (b"symlink", b"junction"):
-            assert stat.S_ISLNK(entries[name].mode)
-            assert entries[name].link_target == "C:\\Users\\ä".encode()
+        for link in (b"symlink", b"junction"):
+            assert stat.S_ISLNK(entries[link].mode)
+            assert entries[link].link_target == "C:\\Users\\ä".encode()
         with pytest.raises(ReadError, match="Overlay"):
             reader.read(entries[b"wof"].ino, 0, 10)
         assert reader.read(entries[b"after"].ino, 0, 10) == b"after"
@@ -474,3 +474,38 @@ def test_a_file_whose_content_is_short_is_an_error_and_the_next_one_is_read(tmp_
         with pytest.raises(ReadError):
             read_in_pieces(reader, entries[b"big.bin"])
         assert reader.read(entries[b"lower.txt"].ino, 0, 100) == b"lower"
+
+
+# ---------------------------------------------------------------- what is gone
+
+
+@pytest.mark.parametrize("fstype", ["ext4", "exfat", "ntfs", "fat12"])
+def test_deleted_files_are_not_listed(fstype: str, tmp_path: Path) -> None:
+    tree = portable_tree(tmp_path / "tree")
+    image = MAKERS[fstype](tmp_path / "image", tree)
+    gone = [b"many/file number %d.txt" % number for number in range(0, 150, 3)]
+    if fstype == "fat12":
+        run("mdel", "-i", image, *(f"::{os.fsdecode(path)}" for path in gone))
+    else:
+        with mounted(image, fstype) as root:
+            for path in gone:
+                (root / os.fsdecode(path)).unlink()
+    with reader_of(image) as (_, reader):
+        found = walked(reader)
+    assert found.problems == ()
+    assert set(found.entries) - {b"lost+found"} == set(paths_below(tree)) - set(gone)
+
+
+def test_a_file_in_more_pieces_than_one_record_holds_is_read_and_placed_right_on_ntfs(tmp_path: Path) -> None:
+    image = ntfs_image(tmp_path / "image", None)
+    pieces = 400
+    with mounted(image, "ntfs") as root, (root / "pieces").open("wb") as file:
+        for index in range(pieces):
+            os.pwrite(file.fileno(), noise(4096, index), index * 3 * 65_536 // 8)
+    content = bytearray((pieces - 1) * 3 * 65_536 // 8 + 4096)
+    for index in range(pieces):
+        content[index * 3 * 65_536 // 8 : index * 3 * 65_536 // 8 + 4096] = noise(4096, index)
+    with reader_of(image) as (source, reader):
+        entry = walked(reader).entries[b"pieces"]
+        assert "Type: $ATTRIBUTE_LIST" in run("istat", image, str(entry.ino))
+        assert_content(source, reader, entry, bytes(content))

@@ -1,0 +1,1 @@
+"""NTT beside comparable tools: the same images, the same machine, one run."""

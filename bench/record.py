@@ -1,0 +1,128 @@
+"""What a benchmark run found out, as it is kept in bench/results."""
+
+from __future__ import annotations
+
+import enum
+from statistics import median
+
+import msgspec
+
+
+class What(enum.StrEnum):
+    """What was timed, in seconds. "Fresh": the first run over a mount; "warm": the second over the same."""
+
+    COPY_STAGE = "NTT, copy stage"
+    IDENTIFY_STAGE = "NTT, identify stage"
+    ENUMERATE_STAGE = "NTT, enumerate stage"
+    ARCHIVE_STAGE = "NTT, archive stage"
+    INGEST = "NTT, whole `ntt ingest`"
+    FIRST_INGEST = "NTT, whole `ntt ingest`, into a home that does not exist yet"
+    CP_FRESH = "`cp -a` + sync, fresh mount"
+    CP_WARM = "`cp -a` + sync, warm mount"
+    CP_HASH_FRESH = "`cp -a` + sync + `b3sum`, fresh mount"
+    CP_HASH_WARM = "`cp -a` + sync + `b3sum`, warm mount"
+    RESTIC_FRESH = "`restic backup`, fresh mount"
+    RESTIC_WARM = "`restic backup`, warm mount"
+    BORG_FRESH = "`borg create`, fresh mount"
+    BORG_WARM = "`borg create`, warm mount"
+    PIPELINE = "shell pipeline, all steps"
+    STEP_IMAGE_HASH = "shell pipeline: b3sum of the image"
+    STEP_LIST = "shell pipeline: mount, find -printf"
+    STEP_LOAD = "shell pipeline: psql \\copy"
+    STEP_COPY = "shell pipeline: cp -a, sync"
+    STEP_HASH = "shell pipeline: b3sum of the copies"
+    STEP_ARCHIVE = "shell pipeline: tar | zstd, sync"
+    STEP_TEST = "shell pipeline: zstd -t"
+
+
+class Image(msgspec.Struct, frozen=True):
+    name: str
+    files: int
+    content_bytes: int
+    image_bytes: int
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One figure of one image, once per repetition."""
+
+    image: str
+    what: What
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.seconds)
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A process at the moment of the peak."""
+
+    process: str
+    bytes: int
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Peaks of one `ntt ingest`: sums over NTT's processes without PostgreSQL. No PSS without the right to see it."""
+
+    image: str
+    pss_bytes: int | None
+    rss_bytes: int
+    samples: int
+    at_peak: tuple[Share, ...]
+
+
+class TableSize(msgspec.Struct, frozen=True):
+    """`pg_total_relation_size`: rows, indexes, and what does not fit into a row."""
+
+    name: str
+    bytes: int
+
+
+class CatalogueSize(msgspec.Struct, frozen=True):
+    """The database with the schema and no rows, and after `ntt ingest` of one image."""
+
+    image: str
+    paths: int
+    empty_bytes: int
+    full_bytes: int
+    tables: tuple[TableSize, ...]
+
+    @property
+    def bytes_per_path(self) -> float:
+        return (self.full_bytes - self.empty_bytes) / self.paths
+
+
+class Machine(msgspec.Struct, frozen=True):
+    processor: str
+    cores: int
+    memory_bytes: int
+    kernel: str
+    load: float  # of the minute before the start
+    versions: tuple[str, ...]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """One run. `left_out` are sentences: what was not measured and why."""
+
+    started_at: str
+    command: str
+    quick: bool
+    repeat: int
+    machine: Machine
+    images: tuple[Image, ...]
+    series: tuple[Series, ...]
+    memory: tuple[Memory, ...]
+    catalogue: tuple[CatalogueSize, ...]
+    left_out: tuple[str, ...]
+
+    def median(self, image: str, what: What) -> float | None:
+        """Seconds; None when it was not measured."""
+        return next((s.median for s in self.series if s.image == image and s.what is what), None)
+
+    def peak(self, image: str) -> float | None:
+        """Median over the runs, of PSS where it could be seen, else of RSS; bytes."""
+        peaks = [m.rss_bytes if m.pss_bytes is None else m.pss_bytes for m in self.memory if m.image == image]
+        return median(peaks) if peaks else None
+
+    def bytes_per_path(self, image: str) -> float | None:
+        return next((c.bytes_per_path for c in self.catalogue if c.image == image), None)

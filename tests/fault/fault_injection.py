@@ -1,0 +1,273 @@
+"""The steps of a running NTT and its workers -> counted over all of them; at the planned ones, the planned fault."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import functools
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import msgspec
+from fault_plan import ENVIRONMENT, Die, Hang, KillNtt, Plan, Run, Send, Strike
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+MAIN = "NTT_TEST_MAIN"
+PIPE = Path(__file__).with_name("counting_pipe.py")
+RUN_LIMIT_S = 90
+STATEMENT_WORDS = 4
+
+_write, _lseek, _open, _pread, _pwrite, _preadv = os.write, os.lseek, os.open, os.pread, os.pwrite, os.preadv
+_unlink, _ftruncate = os.unlink, os.ftruncate
+
+
+class Faults:
+    """The plan as one process carries it out; the counters lie in files that all processes of the run share."""
+
+    def __init__(self, plan: Plan, role: str, main_pid: int) -> None:
+        self.role = role
+        self._plan = plan
+        self._main_pid = main_pid
+        self._counters: dict[str, int] = {}
+        self._alone = threading.Lock()
+
+    def step(self, kind: str, phase: str) -> None:
+        """Counts one more, and strikes if it is the one."""
+        for strike in self.due(kind, phase):
+            self.act(strike)
+
+    def due(self, kind: str, phase: str) -> list[Strike]:
+        number = self._counted(f"{kind} {phase}", b"+")
+        self._counted("steps", f"{kind}\t{phase}\n".encode())
+        mine = [s for s in self._plan.strikes if s.kind == kind and s.phase == phase]
+        return [s for s in mine if s.nth in (0, number)]
+
+    def _counted(self, name: str, mark: bytes) -> int:
+        """Where the mark was appended ends: the kernel counts, whatever processes do so at once."""
+        with self._alone:
+            fd = self._counters.get(name)
+            if fd is None:
+                path = os.path.join(self._plan.folder, name.replace("/", "_"))
+                fd = self._counters[name] = _open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            _write(fd, mark)
+            return _lseek(fd, 0, os.SEEK_CUR)
+
+    def allowance(self, kind: str, size_bytes: int) -> tuple[int, Strike | None]:
+        """How many of these bytes may pass, and what then strikes."""
+        fd = _open(os.path.join(self._plan.folder, kind), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            before = int(_pread(fd, 20, 0) or b"0")
+            _pwrite(fd, b"%d" % (before + size_bytes), 0)
+        finally:
+            os.close(fd)
+        for strike in self._plan.strikes:
+            if strike.kind == kind and before <= strike.nth < before + size_bytes:
+                return strike.nth - before, strike
+        return size_bytes, None
+
+    def act(self, strike: Strike) -> None:
+        match strike.action:
+            case KillNtt():
+                os.kill(self._main_pid, signal.SIGKILL)
+                _wait_for_ever()
+            case Die():
+                os.kill(os.getpid(), signal.SIGKILL)
+            case Hang():
+                _wait_for_ever()
+            case Send(signal=number, hang=hang):
+                os.kill(self._main_pid, number)
+                if hang:
+                    _wait_for_ever()
+            case Run(argv=argv):
+                clean = {key: value for key, value in os.environ.items() if key not in (ENVIRONMENT, MAIN)}
+                subprocess.run(argv, env=clean, timeout=RUN_LIMIT_S, check=True, stdin=subprocess.DEVNULL)
+
+
+def _wait_for_ever() -> None:
+    threading.Event().wait()
+
+
+# ---------------------------------------------------------------- what is stepped
+
+
+def install(plan_path: str) -> None:
+    """Builds the faults in, as fits the process: NTT itself, or a worker of it."""
+    with open(plan_path, "rb") as file:
+        plan = msgspec.json.decode(file.read(), type=Plan)
+    main_pid = int(os.environ.setdefault(MAIN, str(os.getpid())))
+    if str(PIPE) in sys.orig_argv:
+        role = "pipe"
+    elif main_pid == os.getpid():
+        role = "ntt"
+    else:
+        role = sys.orig_argv[sys.orig_argv.index("ntt.worker") + 1] if "ntt.worker" in sys.orig_argv else "other"
+    faults = Faults(plan, role, main_pid)
+    if role in ("ntt", "copy", "walk"):
+        _step_files(faults)
+        _step_bytes(faults)
+    if role == "ntt":
+        _step_statements(faults)
+        _step_programs(faults)
+    elif role == "copy":
+        _step_copied_files(faults)
+    elif role == "pipe":
+        import counting_pipe
+
+        counting_pipe.faults = faults
+
+
+def _what(target: object) -> str:
+    """Which of NTT's files a descriptor or path means."""
+    path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fsdecode(target)  # type: ignore[call-overload]
+    for ending, what in {".tar": "pack", ".tar.zst": "archive", ".tar.zst.part": "archive", ".part": "blob"}.items():
+        if path.endswith(ending):
+            return what
+    if "/blobs/" in path:
+        return "blob"
+    if path.startswith("/memfd:"):
+        return "pulse"
+    return "folder" if os.path.isdir(path) else "file"
+
+
+def _stepped(faults: Faults, name: str, call: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    @functools.wraps(call)
+    def stepping(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        kind = f"{faults.role} {name} {_what(args[0])}"
+        faults.step(kind, "before")
+        result = call(*args, **kwargs)
+        faults.step(kind, "after")
+        return result
+
+    return stepping
+
+
+def _step_files(faults: Faults) -> None:
+    names = ("fsync", "fdatasync", "ftruncate", "rename", "mkdir", "symlink", "unlink", "rmdir", "pwrite", "pwritev")
+    for name in names:
+        stepping = _stepped(faults, name, getattr(os, name))
+        for supporting in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+            if getattr(os, name) in supporting:
+                supporting.add(stepping)
+        setattr(os, name, stepping)
+
+
+def _step_bytes(faults: Faults) -> None:
+    """Bytes that go to packs and blobs, bytes that the image is hashed from, reads of the image by workers."""
+    pwritev, pwrite = os.pwritev, os.pwrite
+
+    def counting_pwritev(fd: int, buffers: Sequence[bytes], offset: int) -> int:
+        content = b"".join(buffers)
+        allowed, strike = faults.allowance("bytes packed", len(content))
+        if strike is not None:
+            _pwrite(fd, content[:allowed], offset)
+            faults.act(strike)
+        return pwritev(fd, buffers, offset)
+
+    def counting_pwrite(fd: int, content: bytes, offset: int) -> int:
+        allowed, strike = faults.allowance("bytes of large blobs", len(content))
+        if strike is not None:
+            _pwrite(fd, content[:allowed], offset)
+            faults.act(strike)
+        return pwrite(fd, content, offset)
+
+    def counting_preadv(fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        _, strike = faults.allowance("bytes hashed", sum(map(len, buffers)))
+        if strike is not None:
+            faults.act(strike)
+        return _preadv(fd, buffers, offset)
+
+    def counting_pread(fd: int, length: int, offset: int) -> bytes:
+        faults.step(f"{faults.role} pread", "before")
+        return _pread(fd, length, offset)
+
+    os.pwritev, os.pwrite = counting_pwritev, counting_pwrite
+    os.preadv, os.pread = counting_preadv, counting_pread
+
+
+def _step_copied_files(faults: Faults) -> None:
+    """Each file that a copy worker takes in hand, in all and by its inode."""
+    from ntt.copier.reading import BatchReader
+
+    read_file = BatchReader._read_file
+
+    def stepping(self: BatchReader, source: object, job: object) -> object:
+        faults.step("file", "before")
+        faults.step(f"file {job.ino}", "before")  # type: ignore[attr-defined]
+        return read_file(self, source, job)  # type: ignore[arg-type]
+
+    BatchReader._read_file = stepping  # type: ignore[assignment,method-assign]
+
+
+def _step_statements(faults: Faults) -> None:
+    """Every statement, COPY and connection of the catalogue."""
+    import asyncpg
+
+    connection = asyncpg.Connection
+    for name in ("execute", "executemany", "fetch", "fetchval", "fetchrow", "copy_records_to_table"):
+        setattr(connection, name, _stepped_statement(faults, name, getattr(connection, name)))
+
+
+def _stepped_statement(
+    faults: Faults, name: str, call: Callable[..., Awaitable[Result]]
+) -> Callable[..., Awaitable[Result]]:
+    @functools.wraps(call)
+    async def stepping(self: object, statement: str, *args: object, **kwargs: object) -> Result:
+        kind = f"sql {'COPY ' + statement if name == 'copy_records_to_table' else _label(statement)}"
+        faults.step(kind, "before")
+        strikes = faults.due(kind, "during")
+        if strikes:
+            going = asyncio.ensure_future(call(self, statement, *args, **kwargs))
+            await asyncio.sleep(0)  # the statement is on its way now, its answer is not here yet
+            for strike in strikes:
+                faults.act(strike)
+            result = await going
+        else:
+            result = await call(self, statement, *args, **kwargs)
+        faults.step(kind, "after")
+        return result
+
+    return stepping
+
+
+def _label(statement: str) -> str:
+    words = re.sub(r"[^A-Za-z_]+", " ", statement).split()
+    return " ".join(words[:STATEMENT_WORDS]) if words else "?"
+
+
+def _step_programs(faults: Faults) -> None:
+    """Each program that is started; what tar writes goes through a pipe that counts."""
+    import anyio
+
+    open_process = anyio.open_process
+
+    async def stepping(argv: Sequence[str], **kwargs: object) -> object:
+        argv = list(argv)
+        program = argv[argv.index("--") + 1] if "--" in argv else argv[0]
+        kind = f"ntt start {_program(argv, program)}"
+        if program == "tar":
+            at = argv.index("tar")
+            argv[at:at] = [sys.executable, str(PIPE)]
+        faults.step(kind, "before")
+        process = await open_process(argv, **kwargs)  # type: ignore[arg-type]
+        faults.step(kind, "after")
+        return process
+
+    anyio.open_process = stepping  # type: ignore[assignment]
+
+
+def _program(argv: Sequence[str], program: str) -> str:
+    if "ntt.worker" in argv:
+        return f"{argv[argv.index('ntt.worker') + 1]} worker"
+    if "--decompress" in argv:
+        return "zstd --decompress"
+    names: Mapping[str, None] = dict.fromkeys(os.path.basename(word) for word in argv)
+    return next((name for name in ("initdb", "pg_ctl", "postgres") if name in names), program)
