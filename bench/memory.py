@@ -6,7 +6,6 @@ Only root sees it of NTT's workers, which hide their memory; RSS, where shared p
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import subprocess
@@ -41,7 +40,7 @@ def sampling(pid: int) -> Iterator[Sampled]:
     """Samples the tree of `pid` until the body ends; the result is complete then."""
     sampled = Sampled()
     argv = [sys.executable, "-m", "bench.memory", str(pid)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sampler:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as sampler:
         yield sampled
         words, _ = sampler.communicate()
     found = msgspec.json.decode(words, type=Sampled)
@@ -55,7 +54,7 @@ def main() -> None:
     best = Sampled(pss_bytes=0)
     while not select.select([sys.stdin], [], [], INTERVAL_S)[0]:
         _take(pid, best)
-    sys.stdout.write(json.dumps(msgspec.to_builtins(best)))
+    sys.stdout.buffer.write(msgspec.json.encode(best))
 
 
 def _take(pid: int, best: Sampled) -> None:
@@ -107,7 +106,8 @@ def _memory(pid: int) -> tuple[int | None, int]:
     """(PSS or None where it may not be seen, RSS) in bytes; nothing for a process that has ended."""
     try:
         fields = dict(
-            line.split()[:2] for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii", "replace").splitlines()[1:]
+            line.split()[:2]
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii", "replace").splitlines()[1:]
         )
         return int(fields.get("Pss:", "0")) * 1024, int(fields.get("Rss:", "0")) * 1024
     except PermissionError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +35,10 @@ def _steps(image: Path, workspace: Workspace, output: Path, url: str) -> Iterato
     copies, archive = output / "copies", output / "archive.tar.zst"
     sync = ("sync", "--file-system", output)
     yield What.STEP_IMAGE_HASH, run("b3sum", image).seconds
+    started = time.monotonic()
     with workspace.source(image) as source:
-        yield What.STEP_LIST, shell(f"find . -printf '{LISTING}' > '{output}/listing'", source).seconds
+        shell(f"find . -printf '{LISTING}' > '{output}/listing'", source)
+        yield What.STEP_LIST, time.monotonic() - started
         yield What.STEP_LOAD, run("psql", "-q", url, "-c", rf"\copy listing from '{output}/listing'").seconds
         yield What.STEP_COPY, run("cp", "-a", f"{source}/.", copies).seconds + run(*sync).seconds
     yield What.STEP_HASH, shell(HASH_ALL, copies).seconds

@@ -112,7 +112,6 @@ def _mounted(file: Path, points: Path, options: str) -> Iterator[Path]:
     try:
         run("mount", "-t", "ext4", "-o", f"loop,{options}", file, point)
         try:
-            point.chmod(0o755) if "ro," not in options else None
             yield point
         finally:
             _unmount(point)

@@ -12,6 +12,8 @@ _UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 def is_text(name: bytes) -> bool:
     """Can the name be given exactly as JSON text?"""
+    if name.isascii():
+        return b"\0" not in name
     try:
         return "\0" not in name.decode()
     except UnicodeDecodeError:

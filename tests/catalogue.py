@@ -15,10 +15,11 @@ import asyncpg
 import msgspec
 from blake3 import blake3
 
-from ntt.app import IngestResult, ingest
+from ntt.app import IngestResult, ingest, open_catalogue
 from ntt.config import Settings
 from ntt.model import Order, Stage
 from ntt.operations.ingest_report import MediumReport
+from ntt.operations.restore import RestoreReport, restore
 from ntt.progress import Stop, Work
 
 COMMAND_LIMIT_S = 120
@@ -123,12 +124,25 @@ class Catalogue:
         """`ntt ARGUMENTS --home ... --database ...` in a process of its own."""
         return command(*arguments, "--home", self.home, "--database", self.url, umask=umask, env=env)
 
-    def restored(self, medium_hash: str, *options: str) -> Path:
-        """The tree that `ntt restore` makes of a medium."""
+    def restored(self, medium_hash: str, *, devices: bool = True) -> Path:
+        """The tree that `ntt restore` makes of a medium, with everything that root can make."""
         target = self.home.parent / f"restored-{medium_hash[:8]}"
-        ended = self.command("restore", medium_hash, target, *options)
-        assert ended.status in (0, 1), ended.stderr
+        report = anyio.run(self._restore, medium_hash, target, devices)
+        assert report.complete, report
         return target
+
+    async def _restore(self, medium_hash: str, target: Path, devices: bool) -> RestoreReport:
+        async with open_catalogue(Settings(home=self.home, database_url=self.url)) as opened:
+            return await restore(
+                opened.database,
+                opened.store,
+                await opened.media.by_prefix(medium_hash),
+                target,
+                pattern=None,
+                devices=devices,
+                setuid=True,
+                advance=lambda files, bytes_done: None,
+            )
 
     # ---- rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,22 @@ def written(root: Path, contents: Mapping[str | bytes, bytes]) -> Path:
         with open(path, "wb") as file:
             file.write(content)
     return root
+
+
+def contents_below(root: Path) -> dict[bytes, bytes | None]:
+    """Every path below `root`, relative; the content of regular files, None of everything else."""
+    base, found = os.fsencode(root), {}
+    for folder, folders, files in os.walk(base):
+        for name in folders + files:
+            path = os.path.join(folder, name)
+            regular = stat.S_ISREG(os.lstat(path).st_mode)
+            found[os.path.relpath(path, base)] = _read(path) if regular else None
+    return found
+
+
+def _read(path: bytes) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 # ---------------------------------------------------------------- images

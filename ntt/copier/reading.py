@@ -10,9 +10,11 @@ from blake3 import blake3
 from ntt.copier.damage import damaged_ranges, stored_ranges
 from ntt.copier.messages import Batch, FileJob, Read
 from ntt.model import Extent, OutcomeStatus
-from ntt.ranges import Ranges, difference
+from ntt.ranges import Ranges, difference, total
 
 CHUNK_BYTES = 1 << 20
+HOLES_OF_A_FILE_BYTES = 2 << 40  # hashed at some GB/s; a corrupt size must not keep a worker busy for days
+HOLES_OF_A_MEDIUM_BYTES = 8 << 40
 
 
 class Source(Protocol):
@@ -64,6 +66,7 @@ class BatchReader:
         self._new_large_file = new_large_file
         self._failures = failures
         self._beat = beat
+        self._hole_bytes_left = HOLES_OF_A_MEDIUM_BYTES
 
     def read(self, batch: Batch) -> Iterator[tuple[Read, Content]]:
         """One answer per file, in order; a file's failure is an answer, never an exception."""
@@ -94,6 +97,10 @@ class BatchReader:
                 return _failed(f"holds {len(content):,} bytes where its entry says {job.size:,}", "ReadError"), None
             blob_hash = blake3(content).digest()
             return Read(status, blob_hash, len(content), "", damaged, "", True), content
+        holes = job.size - total(stored_ranges(source.extents(job.ino)))
+        if holes > min(HOLES_OF_A_FILE_BYTES, self._hole_bytes_left):
+            return _failed(f"claims {job.size:,} bytes of which {holes:,} are holes: more than is hashed", ""), None
+        self._hole_bytes_left -= holes
         large = self._new_large_file()
         try:
             for chunk in self._chunks(source, job):

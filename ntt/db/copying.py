@@ -39,7 +39,7 @@ class CopyQueue:
     async def pending(self) -> Pending:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
-                f"""SELECT count(*) AS files, coalesce(sum(n.size), 0)::bigint AS bytes
+                f"""SELECT count(*) AS files, least(coalesce(sum(n.size), 0), 9223372036854775807)::bigint AS bytes
                     FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
                     WHERE n.medium_id = $1 AND {_REGULAR} AND o.ino IS NULL""",
                 self._medium_id,
@@ -54,8 +54,10 @@ class CopyQueue:
             async with self._database.connection() as connection:
                 rows = await connection.fetch(
                     f"""SELECT n.volume, n.ino, n.size, n.first_byte
-                        FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
-                        WHERE n.medium_id = $1 AND (n.volume, n.ino) > ($2, $3) AND {_REGULAR} AND o.ino IS NULL
+                        FROM node n LEFT JOIN LATERAL (
+                            SELECT 1 AS there FROM outcome o
+                            WHERE o.medium_id = $1 AND o.volume = n.volume AND o.ino = n.ino LIMIT 1) o ON true
+                        WHERE n.medium_id = $1 AND (n.volume, n.ino) > ($2, $3) AND {_REGULAR} AND o.there IS NULL
                         ORDER BY n.volume, n.ino LIMIT $4""",
                     self._medium_id,
                     volume,

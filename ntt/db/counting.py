@@ -34,7 +34,7 @@ async def count(database: Database, medium_id: int) -> Counts:
     """One medium's counts; two scans of its rows."""
     async with database.connection() as connection:
         row = await connection.fetchrow(
-            """SELECT count(*) AS files, coalesce(sum(n.size), 0)::bigint AS bytes,
+            """SELECT count(*) AS files, least(coalesce(sum(n.size), 0), 9223372036854775807)::bigint AS bytes,
                       count(*) FILTER (WHERE o.status = 'd') AS damaged,
                       count(*) FILTER (WHERE o.status = 'f') AS failed,
                       count(*) FILTER (WHERE o.ino IS NULL) AS pending

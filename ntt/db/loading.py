@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ntt.db.connection import Connection, Database
 from ntt.model import Entry, Layout
 
+MODE_BITS = 0o177777
 FLAG_DUPLICATE = 1
 FLAG_DIRECTORY = 2
 _NODE = (
@@ -69,8 +70,8 @@ class Load:
             "node",
             columns=_NODE,
             records=[
-                (e.ino, e.size, e.mtime_s, e.first_byte, medium_id, e.mtime_ns, e.mode, e.uid, e.gid, volume,
-                 e.link_target)
+                (e.ino, _fitting(e.size), _fitting(e.mtime_s), e.first_byte, medium_id, e.mtime_ns % 1_000_000_000,
+                 e.mode & MODE_BITS, _fitting(e.uid), _fitting(e.gid), volume, e.link_target)
                 for e in new
             ],
         )  # fmt: skip
@@ -79,7 +80,7 @@ class Load:
             columns=_NAME,
             records=[(e.ino, e.parent_ino, medium_id, volume, _flags(e), e.name) for e in entries],
         )
-        regular = [e.size for e in new if e.is_regular]
+        regular = [_fitting(e.size) for e in new if e.is_regular]
         loaded.nodes += len(new)
         loaded.names += len(entries)
         loaded.files += len(regular)
@@ -87,6 +88,11 @@ class Load:
 
     async def problems(self, problems: Sequence[Problem]) -> None:
         await insert_problems(self._connection, self._medium_id, "enumerate", problems)
+
+
+def _fitting(number: int) -> int:
+    # a corrupt inode may claim anything up to 2**64; what it claims must not end the load
+    return min(max(number, -(1 << 63)), (1 << 63) - 1)
 
 
 def _flags(entry: Entry) -> int:

@@ -15,6 +15,7 @@ from ntt.names import as_text, exact
 from ntt.ranges import Ranges
 
 MANIFEST_VERSION = 1
+LINES_AT_ONCE = 1000
 
 
 class Header(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,7 +36,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     unread: Ranges = ()
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Every other line. `*_b64` stands beside a text that could not be given exactly."""
 
     volume: int
@@ -85,26 +86,32 @@ async def write_manifest(database: Database, medium: Medium, volumes: tuple[Volu
         zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(raw) as out,
     ):
         out.write(encoder.encode(header) + b"\n")
+        lines: list[Line] = []
         async for entry in Tree(database, medium.id).entries():
-            out.write(encoder.encode(_line(entry)) + b"\n")
+            lines.append(_line(entry))
             paths += 1
+            if len(lines) == LINES_AT_ONCE:
+                out.write(encoder.encode_lines(lines))
+                lines.clear()
+        out.write(encoder.encode_lines(lines))
     return paths
 
 
 def _line(entry: TreeEntry) -> Line:
     path, link = entry.path, entry.link_target
+    name, name_b64 = as_text(entry.name), exact(entry.name)
     return Line(
         volume=entry.volume,
         ino=entry.ino,
         parent=entry.parent_ino,
-        name=as_text(entry.name),
+        name=name,
         mode=entry.mode,
         size=entry.size,
         mtime=(entry.mtime_s, entry.mtime_ns),
         uid=entry.uid,
         gid=entry.gid,
         path=None if path is None else as_text(path),
-        name_b64=exact(entry.name),
+        name_b64=name_b64,
         path_b64=None if path is None else exact(path),
         link=as_text(link) if link else None,
         link_b64=exact(link) if link else None,

@@ -14,6 +14,7 @@ from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull
 
 FLUSH_ROWS = 2_000
 FLUSH_S = 0.5
+ANALYZE_FROM_FILES = 1_000
 _LETTER = {OutcomeStatus.COPIED: b"c", OutcomeStatus.DAMAGED: b"d", OutcomeStatus.FAILED: b"f"}
 _INCOMING = (
     "ino", "size", "volume", "attempts", "status", "is_new", "pack_id", "pack_offset", "hash", "reason", "damaged",
@@ -76,6 +77,8 @@ class OutcomeWriter:
                 if full is not None:
                     self._seal(full.pack_id, full.end)
                     await connection.execute("UPDATE pack SET sealed = true WHERE id = $1", full.pack_id)
+            if self.written.files >= ANALYZE_FROM_FILES:
+                await connection.execute("ANALYZE outcome; ANALYZE blob")
 
     async def _gather(
         self, receive: MemoryObjectReceiveStream[OutcomeBatch | PackFull]

@@ -95,18 +95,17 @@ class Reporting:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def media(self, *, only_troubled: bool) -> list[MediumSummary]:
-        """All media, oldest first; or those with problems, unread bytes or a message."""
-        condition = "WHERE problems IS NOT NULL OR unread_bytes > 0 OR message IS NOT NULL" if only_troubled else ""
+    async def media(self) -> list[MediumSummary]:
+        """All media, oldest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                f"""SELECT medium_hash, coalesce(medium_human, left(medium_hash, 8)) AS human, added_at, health,
-                           image_path, image_bytes, unread_bytes, enum_done, copy_done, archive_done, message,
-                           problems IS NOT NULL AS has_problems,
-                           coalesce((problems->>'error_files_total')::bigint, 0) AS error_files,
-                           coalesce((problems->>'findings_total')::bigint, 0) AS findings,
-                           coalesce((problems->>'diagnostic_events_total')::bigint, 0) AS events
-                    FROM medium {condition} ORDER BY id"""
+                """SELECT medium_hash, coalesce(medium_human, left(medium_hash, 8)) AS human, added_at, health,
+                          image_path, image_bytes, unread_bytes, enum_done, copy_done, archive_done, message,
+                          problems IS NOT NULL AS has_problems,
+                          coalesce((problems->>'error_files_total')::bigint, 0) AS error_files,
+                          coalesce((problems->>'findings_total')::bigint, 0) AS findings,
+                          coalesce((problems->>'diagnostic_events_total')::bigint, 0) AS events
+                   FROM medium ORDER BY id"""
             )
         return [MediumSummary(**row) for row in rows]
 

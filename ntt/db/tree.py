@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import asyncpg
+import msgspec
 
 from ntt.db.connection import Connection, Database
 from ntt.db.loading import FLAG_DIRECTORY, FLAG_DUPLICATE
@@ -18,8 +18,7 @@ KEPT_DIRECTORIES = 100_000
 LONGEST_PATH_BYTES = 4096  # the kernel's PATH_MAX; what is longer is given by its parents only
 
 
-@dataclass(frozen=True, slots=True)
-class TreeEntry:
+class TreeEntry(msgspec.Struct, frozen=True, gc=False):
     """A directory entry with its inode's facts, and where its content is if it has any.
 
     `path` is None where it is longer than 4,096 bytes. `status` is 'c', 'd', 'f', or '' (pending, or no
@@ -102,31 +101,18 @@ class Tree:
             self._paths.popitem(last=False)
 
     def _entry(self, row: asyncpg.Record) -> TreeEntry:
-        root = row["ino"] == row["parent_ino"] and not row["name"]
-        above = self._paths.get((row["volume"], row["parent_ino"]))
+        (volume, ino, parent_ino, name, flags, mode, size, mtime_s, mtime_ns, uid, gid, link_target,
+         status, reason, damaged, blob_hash, blob_size, pack_id, pack_offset) = row  # fmt: skip
+        root = ino == parent_ino and not name
         return TreeEntry(
-            volume=row["volume"],
-            ino=row["ino"],
-            parent_ino=row["parent_ino"],
-            name=row["name"],
-            path=b"" if root else joined(above, row["name"]),
-            duplicate=bool(row["flags"] & FLAG_DUPLICATE),
-            entered=bool(row["flags"] & FLAG_DIRECTORY),
-            mode=row["mode"],
-            size=row["size"],
-            mtime_s=row["mtime_s"],
-            mtime_ns=row["mtime_ns"],
-            uid=row["uid"],
-            gid=row["gid"],
-            link_target=row["link_target"],
-            status=(row["status"] or b"").decode(),
-            reason=row["reason"] or "",
-            damaged=from_multirange(row["damaged"]),
-            blob_hash=row["hash"],
-            blob_size=row["blob_size"] or 0,
-            pack_id=row["pack_id"],
-            pack_offset=row["pack_offset"],
-        )
+            volume, ino, parent_ino, name,
+            b"" if root else joined(self._paths.get((volume, parent_ino)), name),
+            bool(flags & FLAG_DUPLICATE), bool(flags & FLAG_DIRECTORY),
+            mode, size, mtime_s, mtime_ns, uid, gid, link_target,
+            status.decode() if status else "", reason or "",
+            from_multirange(damaged) if damaged else (),
+            blob_hash, blob_size or 0, pack_id, pack_offset,
+        )  # fmt: skip
 
 
 def joined(above: bytes | None, name: bytes) -> bytes | None:
@@ -136,12 +122,14 @@ def joined(above: bytes | None, name: bytes) -> bytes | None:
     return above + b"/" + name if above else name
 
 
+# LIMIT 1 keeps the planner at looking up keys: any other plan would read the whole catalogue for each page
 _PAGE = """
     SELECT e.volume, e.ino, e.parent_ino, e.name, e.flags, n.mode, n.size, n.mtime_s, n.mtime_ns, n.uid, n.gid,
            n.link_target, o.status, o.reason, o.damaged, b.hash, b.size AS blob_size, b.pack_id, b.pack_offset
     FROM (SELECT * FROM name WHERE medium_id = $1 AND (volume, parent_ino, ino, name) > ($2, $3, $4, $5)
           ORDER BY volume, parent_ino, ino, name LIMIT $6) e
-    JOIN node n ON n.medium_id = $1 AND n.volume = e.volume AND n.ino = e.ino
-    LEFT JOIN outcome o ON o.medium_id = $1 AND o.volume = e.volume AND o.ino = e.ino
-    LEFT JOIN blob b ON b.id = o.blob_id
+    CROSS JOIN LATERAL (SELECT * FROM node WHERE medium_id = $1 AND volume = e.volume AND ino = e.ino LIMIT 1) n
+    LEFT JOIN LATERAL (SELECT * FROM outcome WHERE medium_id = $1 AND volume = e.volume AND ino = e.ino LIMIT 1) o
+        ON true
+    LEFT JOIN LATERAL (SELECT * FROM blob WHERE id = o.blob_id LIMIT 1) b ON true
     ORDER BY e.volume, e.parent_ino, e.ino, e.name"""

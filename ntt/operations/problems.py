@@ -75,7 +75,7 @@ class ProblemsOverview(msgspec.Struct, frozen=True):
 
 async def problems_overview(database: Database) -> ProblemsOverview:
     """Every medium with problems, unread bytes or a message, oldest first."""
-    everything = await Reporting(database).media(only_troubled=False)
+    everything = await Reporting(database).media()
     troubled = [m for m in everything if m.has_problems or m.unread_bytes or m.message]
     return ProblemsOverview(tuple(troubled), len(everything))
 

@@ -63,7 +63,7 @@ class MediumStatus(msgspec.Struct, frozen=True):
 
 async def media_list(database: Database) -> MediaList:
     """Every medium, oldest first."""
-    return MediaList(tuple(_line(summary) for summary in await Reporting(database).media(only_troubled=False)))
+    return MediaList(tuple(_line(summary) for summary in await Reporting(database).media()))
 
 
 async def medium_status(database: Database, medium: Medium) -> MediumStatus:

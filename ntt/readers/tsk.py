@@ -57,9 +57,8 @@ class TskReader:
                     continue
                 if not child.name or b"/" in child.name or b"\0" in child.name:
                     yield WalkProblem(
-                        "name_not_storable", child.ino, child.name, "left out: no path can hold this name"
+                        "name_not_storable", child.ino, child.name, "no path can hold this name: kept, not restorable"
                     )
-                    continue
                 duplicate = child.name in names
                 names.add(child.name)
                 yield _entry(child, ino, new_inode=seen.add(child.ino), duplicate=duplicate)

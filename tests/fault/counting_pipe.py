@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
-from fault_injection import Faults
+from fault_injection import faults_of
+from fault_plan import ENVIRONMENT
 
 CHUNK_BYTES = 1 << 16
-faults: Faults
 
 
-def main() -> None:
-    """`python counting_pipe.py PROGRAM ARGUMENT...`; ends with the program's status."""
+def main() -> int:
+    """`python counting_pipe.py PROGRAM ARGUMENT...`; the program's exit status."""
+    faults = faults_of(os.environ[ENVIRONMENT])
     with subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE) as program:
         assert program.stdout is not None
         while chunk := program.stdout.read(CHUNK_BYTES):
@@ -21,4 +23,8 @@ def main() -> None:
             sys.stdout.buffer.flush()
             if strike is not None:
                 faults.act(strike)
-    sys.exit(program.returncode)
+    return program.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

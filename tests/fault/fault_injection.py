@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -43,6 +43,11 @@ class Faults:
         """Counts one more, and strikes if it is the one."""
         for strike in self.due(kind, phase):
             self.act(strike)
+
+    def strike_only(self, kind: str, phase: str) -> None:
+        """As `step`, for kinds too many to be counted unless one of them is planned for."""
+        if any(strike.kind == kind for strike in self._plan.strikes):
+            self.step(kind, phase)
 
     def due(self, kind: str, phase: str) -> list[Strike]:
         number = self._counted(f"{kind} {phase}", b"+")
@@ -101,28 +106,27 @@ def _wait_for_ever() -> None:
 
 def install(plan_path: str) -> None:
     """Builds the faults in, as fits the process: NTT itself, or a worker of it."""
+    faults = faults_of(plan_path)
+    if faults.role in ("ntt", "copy", "walk"):
+        _step_files(faults)
+        _step_bytes(faults)
+    if faults.role == "ntt":
+        _step_statements(faults)
+        _step_programs(faults)
+    elif faults.role == "copy":
+        _step_copied_files(faults)
+
+
+def faults_of(plan_path: str) -> Faults:
+    """The first process that comes here is the run's main process; those that it starts learn so."""
     with open(plan_path, "rb") as file:
         plan = msgspec.json.decode(file.read(), type=Plan)
     main_pid = int(os.environ.setdefault(MAIN, str(os.getpid())))
-    if str(PIPE) in sys.orig_argv:
-        role = "pipe"
-    elif main_pid == os.getpid():
-        role = "ntt"
-    else:
-        role = sys.orig_argv[sys.orig_argv.index("ntt.worker") + 1] if "ntt.worker" in sys.orig_argv else "other"
-    faults = Faults(plan, role, main_pid)
-    if role in ("ntt", "copy", "walk"):
-        _step_files(faults)
-        _step_bytes(faults)
-    if role == "ntt":
-        _step_statements(faults)
-        _step_programs(faults)
-    elif role == "copy":
-        _step_copied_files(faults)
-    elif role == "pipe":
-        import counting_pipe
-
-        counting_pipe.faults = faults
+    words = sys.orig_argv
+    role = "ntt" if main_pid == os.getpid() else "other"
+    if "ntt.worker" in words:
+        role = words[words.index("ntt.worker") + 1]
+    return Faults(plan, role, main_pid)
 
 
 def _what(target: object) -> str:
@@ -201,7 +205,7 @@ def _step_copied_files(faults: Faults) -> None:
 
     def stepping(self: BatchReader, source: object, job: object) -> object:
         faults.step("file", "before")
-        faults.step(f"file {job.ino}", "before")  # type: ignore[attr-defined]
+        faults.strike_only(f"file {job.ino}", "before")  # type: ignore[attr-defined]
         return read_file(self, source, job)  # type: ignore[arg-type]
 
     BatchReader._read_file = stepping  # type: ignore[assignment,method-assign]
@@ -212,19 +216,29 @@ def _step_statements(faults: Faults) -> None:
     import asyncpg
 
     connection = asyncpg.Connection
+    latest: dict[int, str] = {}  # what each connection did last: a COMMIT is told apart by it
     for name in ("execute", "executemany", "fetch", "fetchval", "fetchrow", "copy_records_to_table"):
-        setattr(connection, name, _stepped_statement(faults, name, getattr(connection, name)))
+        setattr(connection, name, _stepped_statement(faults, name, latest, getattr(connection, name)))
 
 
 def _stepped_statement(
-    faults: Faults, name: str, call: Callable[..., Awaitable[Result]]
+    faults: Faults, name: str, latest: dict[int, str], call: Callable[..., Awaitable[Result]]
 ) -> Callable[..., Awaitable[Result]]:
     @functools.wraps(call)
     async def stepping(self: object, statement: str, *args: object, **kwargs: object) -> Result:
-        kind = f"sql {'COPY ' + statement if name == 'copy_records_to_table' else _label(statement)}"
+        copying = name == "copy_records_to_table"
+        label = f"COPY {statement}" if copying else _label(statement)
+        kind = f"sql {label}"
+        if label == "COMMIT":
+            kind = f"sql COMMIT of {latest.get(id(self), 'nothing')}"
+        elif label != "read":
+            latest[id(self)] = label
         faults.step(kind, "before")
         strikes = faults.due(kind, "during")
-        if strikes:
+        if strikes and copying:
+            kwargs["records"] = _half_way(faults, strikes, kwargs["records"])
+            result = await call(self, statement, *args, **kwargs)
+        elif strikes:
             going = asyncio.ensure_future(call(self, statement, *args, **kwargs))
             await asyncio.sleep(0)  # the statement is on its way now, its answer is not here yet
             for strike in strikes:
@@ -238,9 +252,23 @@ def _stepped_statement(
     return stepping
 
 
+def _half_way(faults: Faults, strikes: Sequence[Strike], records: Sequence[object]) -> Iterator[object]:
+    """The records; the server waits for the second half of them while it strikes."""
+    yield from records[: len(records) // 2]
+    for strike in strikes:
+        faults.act(strike)
+    yield from records[len(records) // 2 :]
+
+
 def _label(statement: str) -> str:
     words = re.sub(r"[^A-Za-z_]+", " ", statement).split()
-    return " ".join(words[:STATEMENT_WORDS]) if words else "?"
+    if words[0] in ("SELECT", "SHOW", "SET", "BEGIN", "ROLLBACK"):
+        return "read"
+    if words[0] in ("DELETE", "ANALYZE", "COMMIT"):
+        return words[0]
+    if words[0] == "NTT":  # schema.sql begins with its title
+        return "CREATE everything"
+    return " ".join(words[:STATEMENT_WORDS])
 
 
 def _step_programs(faults: Faults) -> None:
@@ -269,5 +297,5 @@ def _program(argv: Sequence[str], program: str) -> str:
         return f"{argv[argv.index('ntt.worker') + 1]} worker"
     if "--decompress" in argv:
         return "zstd --decompress"
-    names: Mapping[str, None] = dict.fromkeys(os.path.basename(word) for word in argv)
+    names = [os.path.basename(word) for word in argv]
     return next((name for name in ("initdb", "pg_ctl", "postgres") if name in names), program)

@@ -1,0 +1,117 @@
+"""A report -> the page that people read, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bench.record import CatalogueSize, Memory, Report, What
+from bench.targets import verdicts
+
+STAGES = (What.IDENTIFY_STAGE, What.ENUMERATE_STAGE, What.COPY_STAGE, What.ARCHIVE_STAGE)
+COMPARED = (
+    What.COPY_STAGE,
+    What.CP_FRESH,
+    What.CP_WARM,
+    What.CP_HASH_FRESH,
+    What.CP_HASH_WARM,
+    What.RESTIC_FRESH,
+    What.RESTIC_WARM,
+    What.BORG_FRESH,
+    What.BORG_WARM,
+)
+WHOLE = (What.INGEST, What.FIRST_INGEST, *(what for what in What if what.startswith("shell pipeline")))
+
+
+def page(report: Report) -> str:
+    """The whole page; it ends with a line feed."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield from _preface(report)
+    yield from _section("Targets", ("target", "limit", "measured", ""), _target_rows(report))
+    yield from _section("Copying, in seconds", _head(report), _time_rows(report, COMPARED))
+    yield from _section("All of it, in seconds", _head(report), _time_rows(report, WHOLE))
+    yield from _section("Where NTT's time goes, in seconds", _head(report), _stage_rows(report))
+    head = ("image", "peak PSS", "peak RSS", "at the peak")
+    yield from _section("Peak memory of NTT's processes without PostgreSQL", head, map(_memory_row, report.memory))
+    head = ("image", "paths", "bytes per path", "of which")
+    yield from _section("The database after one ingest", head, map(_catalogue_row, report.catalogue))
+
+
+def _preface(report: Report) -> Iterator[str]:
+    machine = report.machine
+    yield f"`{report.command}`, {report.started_at}, medians of {report.repeat}"
+    yield ""
+    yield f"- {machine.processor}, {machine.cores} cores, {_megabytes(machine.memory_bytes)}; Linux {machine.kernel};"
+    yield f"  load before the start {machine.load:.2f}; {', '.join(machine.versions)}"
+    for image in report.images:
+        size = f"{_megabytes(image.content_bytes)} in an image of {_megabytes(image.image_bytes)}"
+        yield f"- image {image.name}: ext4, {image.files:,} files, {size}"
+    for sentence in report.left_out:
+        yield f"- **left out**: {sentence}"
+    if report.quick:
+        yield "- **a quick run: the images are too small for any of the figures to mean anything**"
+
+
+def _section(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    found = list(rows)
+    if found:
+        yield from ("", f"## {title}", "")
+        yield from (_row(head), _row(tuple("---" for _ in head)), *map(_row, found))
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _head(report: Report) -> tuple[str, ...]:
+    return ("", *(image.name for image in report.images))
+
+
+def _target_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    for verdict in verdicts(report):
+        yield verdict.target, verdict.limit, verdict.measured, verdict.word
+
+
+def _time_rows(report: Report, figures: Iterable[What]) -> Iterator[tuple[str, ...]]:
+    """Median, and the least and the most where there is more than one."""
+    for what in figures:
+        found = {series.image: series for series in report.series if series.what is what}
+        if not found:
+            continue
+        cells: list[str] = []
+        for image in report.images:
+            series = found.get(image.name)
+            text = "" if series is None else f"{series.median:.2f}"
+            if series is not None and len(series.seconds) > 1:
+                text += f" ({min(series.seconds):.2f}-{max(series.seconds):.2f})"
+            cells.append(text)
+        yield (what.value, *cells)
+
+
+def _stage_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    yield from _time_rows(report, STAGES)
+    rest: list[str] = []
+    for image in report.images:
+        whole = report.median(image.name, What.INGEST)
+        parts = [report.median(image.name, what) or 0.0 for what in STAGES]
+        rest.append("" if whole is None else f"{whole - sum(parts):.2f}")
+    if any(rest):
+        yield ("NTT, the rest: start of Python and PostgreSQL, recognition, report, end", *rest)
+
+
+def _memory_row(memory: Memory) -> tuple[str, ...]:
+    pss = "not visible" if memory.pss_bytes is None else _megabytes(memory.pss_bytes)
+    shares = ", ".join(f"{share.process} {_megabytes(share.bytes)}" for share in memory.at_peak if share.bytes > 10**6)
+    return memory.image, pss, _megabytes(memory.rss_bytes), shares
+
+
+def _catalogue_row(size: CatalogueSize) -> tuple[str, ...]:
+    per_path = [(table.name, table.bytes / size.paths) for table in size.tables]
+    tables = ", ".join(f"{name} {share:.0f}" for name, share in per_path if share >= 0.5)
+    return size.image, f"{size.paths:,}", f"{size.bytes_per_path:.1f}", tables
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,92 @@
+"""A report -> which of the project's targets it reaches, with the numbers; a slow machine fails no build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.record import Report, What
+
+MEMORY_LIMIT_BYTES = 400_000_000
+BYTES_PER_PATH_LIMIT = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One target. `measured` is None when a figure that it needs is missing."""
+
+    target: str
+    limit: str
+    measured: str
+    reached: bool | None
+
+    @property
+    def word(self) -> str:
+        match self.reached:
+            case None:
+                return "not measured"
+            case True:
+                return "reached"
+            case False:
+                return "**missed**"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """`ours` takes at most `limit` times as long as `theirs`."""
+
+    image: str
+    ours: What
+    theirs: What
+    limit: float
+
+
+RATIOS = (
+    Ratio("A", What.COPY_STAGE, What.RESTIC_FRESH, 0.35),
+    Ratio("A", What.COPY_STAGE, What.CP_FRESH, 0.4),
+    Ratio("B", What.COPY_STAGE, What.RESTIC_FRESH, 0.5),
+    Ratio("B", What.COPY_STAGE, What.CP_FRESH, 0.3),
+    Ratio("A", What.INGEST, What.PIPELINE, 0.6),
+    Ratio("B", What.INGEST, What.PIPELINE, 0.6),
+)
+
+
+def verdicts(report: Report) -> list[Verdict]:
+    """Every target in the order of the figures in bench/README.md."""
+    found = [_ratio(report, ratio) for ratio in RATIOS]
+    found += [_memory(report, image) for image in ("A", "B", "C")]
+    found.append(_growth(report))
+    found += [_row_bytes(report, image) for image in ("A", "B")]
+    return found
+
+
+def _ratio(report: Report, ratio: Ratio) -> Verdict:
+    ours, theirs = report.median(ratio.image, ratio.ours), report.median(ratio.image, ratio.theirs)
+    target, limit = f"{ratio.image}: {ratio.ours}, against {ratio.theirs}", f"≤ {ratio.limit} ×"
+    if ours is None or theirs is None:
+        return Verdict(target, limit, "", None)
+    measured = f"{ours / theirs:.2f} × ({ours:.2f} s against {theirs:.2f} s)"
+    return Verdict(target, limit, measured, ours <= ratio.limit * theirs)
+
+
+def _memory(report: Report, image: str) -> Verdict:
+    peak = report.peak(image)
+    target, limit = f"{image}: peak memory of NTT without PostgreSQL", f"< {MEMORY_LIMIT_BYTES // 10**6} MB"
+    if peak is None:
+        return Verdict(target, limit, "", None)
+    return Verdict(target, limit, f"{peak / 1e6:.0f} MB", peak < MEMORY_LIMIT_BYTES)
+
+
+def _growth(report: Report) -> Verdict:
+    many, few = report.peak("B"), report.peak("C")
+    target, limit = "B: peak memory, against that of C with a tenth of the files", "≤ 1.15 ×"
+    if many is None or few is None:
+        return Verdict(target, limit, "", None)
+    return Verdict(target, limit, f"{many / few:.2f} ×", many <= 1.15 * few)
+
+
+def _row_bytes(report: Report, image: str) -> Verdict:
+    measured = report.bytes_per_path(image)
+    target, limit = f"{image}: bytes in the database per path, indexes included", f"≤ {BYTES_PER_PATH_LIMIT}"
+    if measured is None:
+        return Verdict(target, limit, "", None)
+    return Verdict(target, limit, f"{measured:.0f}", measured <= BYTES_PER_PATH_LIMIT)

@@ -1,0 +1,158 @@
+"""Folders of the store and their recorded contents -> what is missing, what is nobody's, what was left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ntt.db.verifying import StoredBlob
+from ntt.operations.audit_packs import READ_AGAIN, wrong_mode
+from ntt.operations.findings import Finding
+from ntt.store.layout import FILE_MODE, StoreLayout
+
+KEEP = "look at it; NTT did not make it, or lost its record"
+REMOVE = "it may be removed"
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainAudit:
+    """What was found, and the files that no row claims (their hashes, to be looked up once more)."""
+
+    findings: tuple[Finding, ...]
+    unclaimed: tuple[bytes, ...]
+    files: int
+
+
+def audit_plain(layout: StoreLayout, prefix: int, blobs: Sequence[StoredBlob]) -> PlainAudit:
+    """The plain files whose hash begins with the byte `prefix` against all rows of plain blobs that do."""
+    findings: list[Finding] = []
+    held: dict[bytes, os.stat_result] = {}
+    for path, status in _plain_files(layout.blobs / f"{prefix:02x}", findings):
+        held[bytes.fromhex(path.name)] = status
+    for blob in blobs:
+        findings += plain_findings(layout, blob, held.get(blob.blob_hash))
+    unclaimed = held.keys() - {blob.blob_hash for blob in blobs}
+    return PlainAudit(tuple(findings), tuple(sorted(unclaimed)), len(held))
+
+
+def plain_findings(layout: StoreLayout, blob: StoredBlob, status: os.stat_result | None) -> list[Finding]:
+    """Is this plain blob there, of the right size and mode? `status` None: it is not."""
+    path = layout.blob_path(blob.blob_hash)
+    if status is None:
+        return [Finding("blob_missing", str(path), "is not there", f"restore it from a backup, or {READ_AGAIN}")]
+    found: list[Finding] = []
+    if status.st_size != blob.size_bytes:
+        detail = f"{status.st_size:,} bytes, {blob.size_bytes:,} are recorded"
+        found.append(Finding("blob_size", str(path), detail, f"restore it from a backup, or {READ_AGAIN}"))
+    if stat.S_IMODE(status.st_mode) != FILE_MODE:
+        found.append(wrong_mode(path, status.st_mode))
+    return found
+
+
+def plain_status(layout: StoreLayout, blob: StoredBlob) -> os.stat_result | None:
+    try:
+        status = layout.blob_path(blob.blob_hash).lstat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _plain_files(folder: Path, findings: list[Finding]) -> Iterator[tuple[Path, os.stat_result]]:
+    for second in _listed(folder):
+        if not _is_folder(second) or len(second.name) != 2 or not set(second.name) <= _HEX:
+            findings.append(_stranger(Path(second.path)))
+            continue
+        for item in _listed(Path(second.path)):
+            status = item.stat(follow_symlinks=False)
+            named = len(item.name) == 64 and set(item.name) <= _HEX and item.name[:4] == folder.name + second.name
+            if named and stat.S_ISREG(status.st_mode):
+                yield Path(item.path), status
+            else:
+                findings.append(_stranger(Path(item.path)))
+
+
+def strangers(layout: StoreLayout) -> tuple[list[Finding], list[int]]:
+    """What lies in the store's folders and is none of its files, and the numbers of the packs there are."""
+    findings = [
+        _stranger(Path(item.path))
+        for item in _listed(layout.blobs)
+        if not _is_folder(item) or len(item.name) != 2 or not set(item.name) <= _HEX
+    ]
+    packs: list[int] = []
+    for item in _listed(layout.packs):
+        number = item.name.removesuffix(".tar")
+        if number.isdecimal() and layout.pack_path(int(number)).name == item.name and not item.is_symlink():
+            packs.append(int(number))
+        else:
+            findings.append(_stranger(Path(item.path)))
+    return findings, sorted(packs)
+
+
+def left_behind(layout: StoreLayout, work: Path | None, run_lives: Callable[[str], bool]) -> list[Finding]:
+    """Temp files whose writer is gone, and work folders of runs that no session of the database belongs to."""
+    found = [
+        Finding("temp_file", item.path, "its writer is gone", "the next run removes it")
+        for item in _listed(layout.tmp)
+        if not _is_locked(Path(item.path))
+    ]
+    if work is not None:
+        found += [
+            Finding("work_folder", item.path, "the run that made it has ended", REMOVE)
+            for item in _listed(work)
+            if not run_lives(item.name)
+        ]
+    return found
+
+
+def audit_archives(folder: Path, archived: Mapping[str, bool], busy: frozenset[str]) -> list[Finding]:
+    """Files of the archive folder against media: `archived` says of each medium hash whether it claims an archive."""
+    found: list[Finding] = []
+    for item in _listed(folder):
+        medium_hash, _, ending = item.name.partition(".")
+        if medium_hash in busy:
+            continue
+        if ending == "tar.zst.part":
+            found.append(Finding("temp_file", item.path, "an archive that was not finished", REMOVE))
+        elif ending != "tar.zst" or medium_hash not in archived:
+            found.append(Finding("unknown_archive", item.path, "belongs to no medium of the catalogue", KEEP))
+        elif not archived[medium_hash]:
+            again = "run `ntt ingest` with the medium's image again: it is archived anew and compared"
+            found.append(Finding("archive_unstamped", item.path, "was never proven to be whole", again))
+        elif stat.S_IMODE(item.stat(follow_symlinks=False).st_mode) != FILE_MODE:
+            found.append(wrong_mode(Path(item.path), item.stat(follow_symlinks=False).st_mode))
+    return found
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda item: item.name)
+    except FileNotFoundError:
+        return []
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    return item.is_dir(follow_symlinks=False)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _stranger(path: Path) -> Finding:
+    return Finding("unknown_file", str(path), "is none of the store's files", KEEP)

@@ -1,0 +1,248 @@
+"""Reports -> lines for a terminal; whatever comes from a medium passes `printable` first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+
+from ntt.db.reporting import Counts, MediumSummary, StageAttempt
+from ntt.model import VolumeStatus
+from ntt.names import printable
+from ntt.operations.audit import AuditReport
+from ntt.operations.doctor import DoctorReport, State
+from ntt.operations.located import Located
+from ntt.operations.problems import FileProblem, ProblemsOverview, ProblemsReport
+from ntt.operations.restore import RestoreReport
+from ntt.operations.status import MediaList, MediumStatus
+from ntt.operations.verify import VerifyReport
+from ntt.ranges import Ranges
+
+SHORT = 8  # digits of a hash that people type
+SHOWN = 20  # of a list on the screen; all stand in the JSON
+RANGES_SHOWN = 8
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+class _Finding(msgspec.Struct, frozen=True):
+    """A finding inside `medium.problems`."""
+
+    kind: str = ""
+    detail: str = ""
+    next_step: str = ""
+    volume: int | None = None
+    name: str = ""
+
+
+class _Problems(msgspec.Struct, frozen=True):
+    """What of `medium.problems` is shown besides the files."""
+
+    findings: tuple[_Finding, ...] = ()
+    findings_total: int = 0
+    beyond_eof_detected: bool = False
+    skip_count: int = 0
+    high_error_rate: bool = False
+    error_rate: float = 0.0
+
+
+def size_words(count: int) -> str:
+    """1536 -> `1.5 KiB`."""
+    amount = float(count)
+    for unit in _UNITS[:-1]:
+        if amount < 1024:
+            return f"{count:,} {unit}" if unit == _UNITS[0] else f"{amount:,.1f} {unit}"
+        amount /= 1024
+    return f"{amount:,.1f} {_UNITS[-1]}"
+
+
+def _when(time: datetime | None) -> str:
+    return "-" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _more(total: int, shown: int) -> Iterator[str]:
+    if total > shown:
+        yield f"  ... and {total - shown:,} more (--json lists them)"
+
+
+def _located(title: str, found: Sequence[Located], total: int) -> Iterator[str]:
+    if total:
+        yield f"{title}: {total:,}"
+        for one in found[:SHOWN]:
+            yield f"  {printable(one.raw)}: {printable(one.reason)}"
+        yield from _more(total, min(SHOWN, len(found)))
+
+
+def restore_lines(report: RestoreReport) -> Iterator[str]:
+    yield (
+        f"{report.medium_hash[:SHORT]} -> {printable(report.destination)}: {report.files:,} files "
+        f"({size_words(report.bytes)}), {report.directories:,} directories, {report.links:,} symbolic links, "
+        f"{report.hard_links:,} further hard links, {report.special:,} special files"
+    )
+    yield from _located("could not be restored", report.failed, report.failed_total)
+    yield from _located("restored with parts that were not read", report.damaged, report.damaged_total)
+    yield from _located("left out", report.skipped, report.skipped_total)
+    yield from _located("restored, but not quite as it was", report.altered, report.altered_total)
+    if report.complete:
+        yield "everything was restored as it was"
+
+
+def verify_lines(report: VerifyReport) -> Iterator[str]:
+    yield f"read {report.blobs:,} contents ({size_words(report.bytes)}) and {report.archives:,} archives"
+    if report.damaged_total:
+        yield f"damaged contents: {report.damaged_total:,}"
+    for blob in report.damaged[:SHOWN]:
+        place = "plain file" if blob.pack_id is None else f"pack {blob.pack_id}"
+        yield f"  {blob.blob} ({size_words(blob.size)}, {place}) {printable(blob.reason)}"
+        for example in blob.examples:
+            yield f"    {example.reason[:SHORT]}: {printable(example.raw)}"
+    yield from _more(report.damaged_total, min(SHOWN, len(report.damaged)))
+    for archive in report.damaged_archives:
+        yield f"archive of {archive.medium_hash[:SHORT]} ({printable(archive.archive)}): {printable(archive.reason)}"
+    if report.clean:
+        yield "all of it is as it was stored"
+    else:
+        yield "next: restore these from a backup, or ingest the media that hold them again with --replace"
+
+
+def audit_lines(report: AuditReport) -> Iterator[str]:
+    yield (
+        f"compared {report.media:,} media, {report.blobs:,} contents, {report.packs:,} packs, "
+        f"{report.plain_files:,} plain files"
+    )
+    for kind, total in sorted(report.totals.items()):
+        yield f"{kind}: {total:,}"
+        listed = [finding for finding in report.findings if finding.kind == kind]
+        for finding in listed[:SHOWN]:
+            yield f"  {printable(finding.where)}: {printable(finding.detail)}"
+            yield f"    next: {printable(finding.next_step)}"
+        yield from _more(total, min(SHOWN, len(listed)))
+    if report.busy:
+        yield f"{len(report.busy):,} media are being worked on and were only partly looked at"
+    if report.clean:
+        yield "what is recorded and what is there agree"
+
+
+def problems_lines(report: ProblemsReport) -> Iterator[str]:
+    """What is wrong, on which files, how many bytes, where exactly, and what to do."""
+    yield f"medium {report.medium_hash}: {report.health}"
+    summary = msgspec.convert(report.problems, _Problems, strict=False)
+    for volume in report.volumes:
+        if volume.status is VolumeStatus.FINDING:
+            yield f"  volume {volume.index} ({printable(volume.fstype)}): {printable(volume.finding)}"
+            if volume.next_step:
+                yield f"    next: {printable(volume.next_step)}"
+    for finding in summary.findings[:SHOWN]:
+        if finding.kind == "volume":
+            continue  # said above
+        place = "" if finding.volume is None else f" volume {finding.volume}"
+        name = f" {printable(finding.name)}" if finding.name else ""
+        yield f"  {finding.kind}{place}{name}: {printable(finding.detail)}"
+        if finding.next_step:
+            yield f"    next: {printable(finding.next_step)}"
+    yield from _more(summary.findings_total, min(SHOWN, len(summary.findings)))
+    if summary.beyond_eof_detected:
+        yield f"  {summary.skip_count:,} reads went beyond the end of the image: was it cut short?"
+    if summary.high_error_rate:
+        yield f"  {summary.error_rate:.1%} of the files failed or are damaged: clean the medium, try another drive"
+    yield from _files("damaged", [file for file in report.files if file.status == "damaged"])
+    yield from _files("failed", [file for file in report.files if file.status == "failed"])
+    if not (report.files or summary.findings):
+        yield "nothing was found wrong with its files"
+
+
+def _files(status: str, files: Sequence[FileProblem]) -> Iterator[str]:
+    if not files:
+        return
+    lost = sum(file.damaged_bytes for file in files)
+    yield f"{len(files):,} files {status}" + (f", {size_words(lost)} of them not read" if lost else "")
+    for file in files[:SHOWN]:
+        yield f"  {printable(file.raw)} (volume {file.volume}, inode {file.ino}, {size_words(file.size)})"
+        if file.damaged_ranges:
+            share = 100 * file.damaged_bytes / file.size if file.size else 100.0
+            yield f"    {file.damaged_bytes:,} bytes ({share:.2f} %) not read: {_ranges(file.damaged_ranges)}"
+        else:
+            yield f"    {printable(file.reason)}"
+        for copy in file.clean_copies[:3]:
+            yield f"    whole in medium {copy.medium_hash[:SHORT]}: {printable(copy.raw)}"
+        if not file.clean_copies:
+            yield "    next: read the medium again in another drive, and ingest image and map once more"
+    yield from _more(len(files), min(SHOWN, len(files)))
+
+
+def _ranges(ranges: Ranges) -> str:
+    shown = ", ".join(f"{start:,}-{end - 1:,}" for start, end in ranges[:RANGES_SHOWN])
+    more = f" and {len(ranges) - RANGES_SHOWN:,} more ranges" if len(ranges) > RANGES_SHOWN else ""
+    return f"bytes {shown}{more}"
+
+
+def overview_lines(report: ProblemsOverview) -> Iterator[str]:
+    if not report.media:
+        yield f"no problems on any of {report.media_total:,} media"
+    for medium in report.media:
+        yield f"{medium.medium_hash[:SHORT]}  {medium.health:<10}  {printable(medium.human)}: {_troubles(medium)}"
+    if report.media:
+        yield "next: `ntt problems HASH` tells which files and where"
+
+
+def _troubles(medium: MediumSummary) -> str:
+    said = [
+        f"{size_words(medium.unread_bytes)} not read" if medium.unread_bytes else "",
+        f"{medium.error_files:,} files damaged or failed" if medium.error_files else "",
+        f"{medium.findings:,} findings" if medium.findings else "",
+        printable(medium.message or ""),
+    ]
+    return ", ".join(part for part in said if part) or "problems recorded"
+
+
+def list_lines(report: MediaList) -> Iterator[str]:
+    if not report.media:
+        yield "no media yet: `ntt ingest IMAGE` adds one"
+    for medium in report.media:
+        stages = ((medium.enum_done, "listed"), (medium.copy_done, "copied"), (medium.archive_done, "archived"))
+        done = ", ".join(word for stamp, word in stages if stamp) or "new"
+        yield (
+            f"{medium.medium_hash[:SHORT]}  {medium.health:<10}  {size_words(medium.image_bytes):>12}  "
+            f"{printable(medium.human)}: {done}; {printable(medium.next_action)}"
+        )
+
+
+def status_lines(report: MediumStatus) -> Iterator[str]:
+    yield f"medium {report.medium_hash}  {printable(report.human)}"
+    yield f"  {report.health}, {size_words(report.image_bytes)}, {size_words(report.unread_bytes)} not read"
+    if report.message:
+        yield f"  {printable(report.message)}"
+    image = printable(report.image_path) if report.image_path else "gone"
+    yield f"  image {image}"
+    yield f"  archive {printable(report.archive_path) if report.archive_done and report.archive_path else 'none'}"
+    yield f"  listed {_when(report.enum_done)}, copied {_when(report.copy_done)}, archived {_when(report.archive_done)}"
+    yield f"  {_counted(report.counts)}"
+    for volume in report.volumes:
+        label = f" {printable(volume.label)}" if volume.label else ""
+        finding = f": {printable(volume.finding)}" if volume.finding else ""
+        yield f"  volume {volume.index} {printable(volume.fstype)}{label} {volume.status}{finding}"
+    for attempt in report.stages:
+        yield f"  {_attempt(attempt)}"
+    yield f"  seen {len(report.sightings):,} times"
+    yield f"next: {printable(report.next_action)}"
+
+
+def _counted(counts: Counts) -> str:
+    return (
+        f"{counts.paths:,} paths, {counts.files:,} files ({size_words(counts.file_bytes)}): {counts.copied:,} copied, "
+        f"{counts.damaged:,} damaged, {counts.failed:,} failed, {counts.pending:,} pending"
+    )
+
+
+def _attempt(attempt: StageAttempt) -> str:
+    took = "" if attempt.seconds is None else f" after {attempt.seconds:,.1f} s"
+    error = f": {printable(attempt.error)}" if attempt.error else ""
+    return f"{_when(attempt.started_at)}  {attempt.stage:<10} {attempt.state}{took}{error}"
+
+
+def doctor_lines(report: DoctorReport) -> Iterator[str]:
+    for check in report.checks:
+        yield f"{check.state:<8} {check.name:<12} {printable(check.found)}"
+        if check.state is not State.OK:
+            yield f"         {check.purpose}; to do: {printable(check.install)}"
+    yield "this machine is ready" if report.ready else "this machine is not ready: see what is missing above"
