@@ -12,10 +12,11 @@ from pathlib import Path
 
 from ntt.config import Settings
 from ntt.db.connection import Database, open_database
+from ntt.db.embedded import embedded_server, has_server
 from ntt.db.manifest import write_manifest
 from ntt.db.media import Media, Medium
 from ntt.db.runs import first_cause
-from ntt.db.schema import ensure_schema
+from ntt.db.schema import SCHEMA_VERSION, ensure_schema, schema_version, upgrade
 from ntt.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -59,14 +60,40 @@ class Catalogue:
 
 
 @asynccontextmanager
-async def open_catalogue(settings: Settings, run_id: str | None = None) -> AsyncIterator[Catalogue]:
-    """The catalogue with NTT's schema in it; an empty database gets the schema."""
+async def open_catalogue(
+    settings: Settings, run_id: str | None = None, *, must_exist: bool = False
+) -> AsyncIterator[Catalogue]:
+    """The catalogue with NTT's schema in it; an empty database gets the schema.
+
+    With `must_exist` nothing is made: UsageError when the home has no database yet.
+    """
+    if must_exist and settings.database_url is None and not has_server(settings.home):
+        raise UsageError(f"there is no catalogue in {settings.home}", "`ntt ingest` makes one, --home names another")
     with store_errors(settings.home):
         make_folder(settings.home)
     async with open_database(settings, run_id) as database:
         async with database.connection() as connection:
-            await ensure_schema(connection, create=True)
+            await ensure_schema(connection, create=not must_exist)
         yield Catalogue(settings, database, StoreLayout(settings.store_dir))
+
+
+async def upgrade_database(settings: Settings) -> tuple[int, int]:
+    """(version before, version now); an empty database gets the schema, and then was version 0."""
+    with store_errors(settings.home):
+        make_folder(settings.home)
+    async with open_database(settings) as database, database.connection() as connection:
+        if await schema_version(connection) is None:
+            await ensure_schema(connection, create=True)
+            return 0, SCHEMA_VERSION
+        return await upgrade(connection)
+
+
+async def running_database_url(settings: Settings) -> str:
+    """The URL for psql. The embedded server is started and left running: `ntt db stop` ends it."""
+    if settings.database_url is not None:
+        return settings.database_url
+    async with embedded_server(settings.home, settings.postgres_user, leave_running=True) as url:
+        return url
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -195,3 +195,27 @@ def reporter(*, quiet: bool = False) -> Iterator[Reporter]:
     live_reporter = LiveReporter()
     with Live(live_reporter, console=console, refresh_per_second=4, transient=False):
         yield live_reporter
+
+
+@contextmanager
+def counting(verb: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that takes (things so far, bytes so far): a line that renews itself, or one every ten seconds."""
+    console = Console(stderr=True)
+    started = last = time.monotonic()
+
+    def line(count: int, size_bytes: int) -> str:
+        rate = size_bytes / max(time.monotonic() - started, 1e-3)
+        return f"{verb} {count:,}, {size_text(size_bytes)}, {size_text(rate)}/s"
+
+    if not console.is_terminal:
+
+        def say(count: int, size_bytes: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= LINE_EVERY_S:
+                last = time.monotonic()
+                _line(line(count, size_bytes))
+
+        yield say
+        return
+    with console.status(f"{verb} ...") as shown:
+        yield lambda count, size_bytes: shown.update(line(count, size_bytes))

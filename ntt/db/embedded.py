@@ -51,7 +51,7 @@ SERVER_SETTINGS = (
 
 
 @asynccontextmanager
-async def embedded_server(home: Path, server_user: str | None) -> AsyncIterator[str]:
+async def embedded_server(home: Path, server_user: str | None, *, leave_running: bool = False) -> AsyncIterator[str]:
     """The URL of the home's own server, for asyncpg and psql; the server runs for as long as this is entered.
 
     Creates what is missing, recovers what a crash left, and may be entered by any number of processes and
@@ -67,8 +67,9 @@ async def embedded_server(home: Path, server_user: str | None) -> AsyncIterator[
             yield url
         finally:
             # a server that does not stop now is found and stopped by the next process: finished work stays good
-            with anyio.move_on_after(2 * STOP_LIMIT_S, shield=True), suppress(DatabaseError):
-                await _leave(server, users)
+            if not leave_running:
+                with anyio.move_on_after(2 * STOP_LIMIT_S, shield=True), suppress(DatabaseError):
+                    await _leave(server, users)
 
 
 async def stop_embedded_server(home: Path, server_user: str | None) -> bool:
@@ -82,6 +83,11 @@ async def stop_embedded_server(home: Path, server_user: str | None) -> bool:
             if not flocks.try_exclusive(users):
                 raise BusyError("the embedded database is in use by another NTT process", "end that one first")
             return await server.stopped()
+
+
+def has_server(home: Path) -> bool:
+    """Was a server ever made in this home?"""
+    return data_version(layout.places_in(home).data) is not None
 
 
 def embedded_url(home: Path) -> str | None:

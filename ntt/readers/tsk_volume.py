@@ -20,6 +20,7 @@ TYPES = {
     "ntfs": pytsk3.TSK_FS_TYPE_NTFS,
 }
 BOOT_MARK, MARKED = b"\x55\xaa", ("fat12", "fat16", "fat32")
+LIBRARY_ERRORS = (OSError, OverflowError, RuntimeError)  # the last is what becomes of an OSError in `ImageDoor.read`
 CAUSE_LIMIT = 200  # characters of a library's error text that are worth keeping
 
 
@@ -76,7 +77,7 @@ class TskVolume:
             mark_at = self.offset_bytes + 510 if fstype in MARKED else -1
             door = ImageDoor(self.source, image_bytes, mark_at)
             return door, pytsk3.FS_Info(door, offset=self.offset_bytes, type=TYPES[fstype])
-        except (OSError, OverflowError) as error:
+        except LIBRARY_ERRORS as error:
             raise ReadError(cause_of(error)) from None
 
     def file(self, ino: int) -> pytsk3.File:
@@ -85,7 +86,7 @@ class TskVolume:
             self._cached = None
             try:
                 found = self._fs.open_meta(inode=ino)
-            except (OSError, OverflowError) as error:
+            except LIBRARY_ERRORS as error:
                 raise ReadError(cause_of(error)) from None
             if found.info.meta is None:
                 raise ReadError(f"inode {ino} has no metadata")
@@ -110,7 +111,7 @@ class TskVolume:
                 parts.append(part)
                 missing -= len(part)
                 offset += len(part)
-        except (OSError, OverflowError) as error:
+        except LIBRARY_ERRORS as error:
             raise ReadError(cause_of(error)) from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -122,7 +123,7 @@ class TskVolume:
                 if int(found.info.type) in kinds and not found.info.name:
                     length = min(found.info.size, limit)
                     return file.read_random(0, length, int(found.info.type), found.info.id) if length else b""
-        except (OSError, OverflowError) as error:
+        except LIBRARY_ERRORS as error:
             raise ReadError(cause_of(error)) from None
         return b""
 
@@ -133,7 +134,7 @@ class TskVolume:
             for attribute in file:
                 if int(attribute.info.type) in kinds and (attribute.info.name or None) == name:
                     return [self._run(run) for run in attribute]
-        except (OSError, OverflowError) as error:
+        except LIBRARY_ERRORS as error:
             raise ReadError(cause_of(error)) from None
         return None
 
@@ -148,7 +149,7 @@ class TskVolume:
         """The entries of a directory as the library lists them, deleted and virtual ones too."""
         try:
             yield from self._fs.open_dir(inode=ino)
-        except (OSError, OverflowError) as error:
+        except LIBRARY_ERRORS as error:
             raise ReadError(cause_of(error)) from None
 
     def close(self) -> None:

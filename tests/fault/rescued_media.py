@@ -49,7 +49,7 @@ def damaged_medium(folder: Path) -> RescueMedium:
     for number in range(8):
         os.link(tree / f"double {number}.bin", tree / f"hard link {number}.bin")
         os.symlink(f"double {number}.bin", tree / f"soft link {number}")
-    image = _ext4(folder / "medium.img", tree, 24)
+    image = _ext4(folder / "medium.img", tree, 16)
     at = image.read_bytes().index(odd[os.fsdecode(DAMAGED)][8192:9216])
     hole = (8192, 8192 + 2 * SECTOR_BYTES)
     files = _expected(tree)
@@ -79,7 +79,7 @@ def _write_tree(tree: Path, contents: dict[str, bytes]) -> None:
 
 
 def _ext4(image: Path, tree: Path, size_mib: int) -> Path:
-    argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-N", "8192", "-d", str(tree), str(image), f"{size_mib}M"]
+    argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-N", "4096", "-d", str(tree), str(image), f"{size_mib}M"]
     subprocess.run(argv, check=True, capture_output=True)
     return image
 

@@ -1,4 +1,4 @@
-"""The command line: arguments in, one line per failure out, and an exit status that scripts can trust."""
+"""What every command shares: options, signals, one line per failure, and an exit status scripts can trust."""
 
 from __future__ import annotations
 
@@ -12,14 +12,9 @@ import anyio
 import msgspec
 import typer
 
-from ntt import __version__
-from ntt import app as application
-from ntt import ingest_text as text
 from ntt.config import Settings, load_settings
 from ntt.db.runs import first_cause
-from ntt.display import reporter
-from ntt.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, NttError
-from ntt.model import Order
+from ntt.errors import EXIT_INTERRUPTED, NttError
 from ntt.names import printable
 from ntt.progress import Stop
 
@@ -95,57 +90,3 @@ def settings_of(home: Path | None, database: str | None) -> Settings:
     except NttError as error:
         complain(str(error))
         raise typer.Exit(error.exit_status) from None
-
-
-@cli.callback()
-def version(
-    show: Annotated[bool, typer.Option("--version", is_eager=True, help="print the version and end")] = False,
-) -> None:
-    """NTT rescues files from images of old media and keeps each distinct content once."""
-    if show:
-        say(f"ntt {__version__}")
-        raise typer.Exit
-
-
-@cli.command(epilog=EPILOG)
-def ingest(
-    images: Annotated[list[Path], typer.Argument(help="image files; never moved, changed or deleted")],
-    map_path: Annotated[Path | None, typer.Option("--map", help="the ddrescue mapfile of the image")] = None,
-    label: Annotated[str | None, typer.Option("--label", help="what people call this medium")] = None,
-    no_archive: Annotated[bool, typer.Option("--no-archive", help="leave out the archive stage")] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="load a loaded medium anew; the old rows are kept in undo/")
-    ] = False,
-    home: Home = None,
-    database: DatabaseUrl = None,
-    json: Json = False,
-) -> None:
-    """Take image files through all stages: identify, list, load, copy, archive."""
-    if len(images) > 1 and (map_path is not None or label is not None):
-        complain("--map and --label belong to one image; name the images one at a time")
-        raise typer.Exit(EXIT_USAGE)
-    settings = settings_of(home, database)
-    orders = [Order(image, map_path, label, not no_archive, replace) for image in images]
-
-    async def work(stop: Stop) -> application.IngestResult:
-        with reporter() as screen:
-            return await application.ingest(settings, orders, screen, stop)
-
-    result = run(work)
-    if json:
-        say_json({"media": result.media, "failures": result.failures})
-    else:
-        for report in result.media:
-            for line in text.ingest_lines(report):
-                say(line)
-    for failure in result.failures:
-        complain(printable(failure.error))
-    raise typer.Exit(result.exit_status)
-
-
-def main() -> None:
-    """Entry point of the `ntt` command."""
-    try:
-        cli(prog_name="ntt")
-    except BrokenPipeError:
-        sys.exit(EXIT_FAILED)

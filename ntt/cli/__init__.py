@@ -1,0 +1,33 @@
+"""The command line: `ntt --help` lists the commands, one module holds those that belong together."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ntt import __version__
+from ntt.cli import catalogue, ingest, machine
+from ntt.cli.base import cli, say
+from ntt.errors import EXIT_FAILED
+
+__all__ = ["catalogue", "ingest", "machine", "main"]
+
+
+@cli.callback()
+def version(
+    show: Annotated[bool, typer.Option("--version", is_eager=True, help="print the version and end")] = False,
+) -> None:
+    """NTT rescues files from images of old media and keeps each distinct content once."""
+    if show:
+        say(f"ntt {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the `ntt` command."""
+    try:
+        cli(prog_name="ntt")
+    except BrokenPipeError:
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,53 @@
+"""`ntt ingest`: image files through all stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntt import app as application
+from ntt import ingest_text
+from ntt.cli.base import EPILOG, DatabaseUrl, Home, Json, cli, complain, run, say, say_json, settings_of
+from ntt.display import reporter
+from ntt.errors import EXIT_USAGE
+from ntt.model import Order
+from ntt.names import printable
+from ntt.progress import Stop
+
+
+@cli.command(epilog=EPILOG)
+def ingest(
+    images: Annotated[list[Path], typer.Argument(help="image files; never moved, changed or deleted")],
+    map_path: Annotated[Path | None, typer.Option("--map", help="the ddrescue mapfile of the image")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="what people call this medium")] = None,
+    no_archive: Annotated[bool, typer.Option("--no-archive", help="leave out the archive stage")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="load a loaded medium anew; the old rows are kept in undo/")
+    ] = False,
+    home: Home = None,
+    database: DatabaseUrl = None,
+    json: Json = False,
+) -> None:
+    """Take image files through all stages: identify, list, load, copy, archive."""
+    if len(images) > 1 and (map_path is not None or label is not None):
+        complain("--map and --label belong to one image; name the images one at a time")
+        raise typer.Exit(EXIT_USAGE)
+    settings = settings_of(home, database)
+    orders = [Order(image, map_path, label, not no_archive, replace) for image in images]
+
+    async def work(stop: Stop) -> application.IngestResult:
+        with reporter() as screen:
+            return await application.ingest(settings, orders, screen, stop)
+
+    result = run(work)
+    if json:
+        say_json({"media": result.media, "failures": result.failures})
+    else:
+        for report in result.media:
+            for line in ingest_text.ingest_lines(report):
+                say(line)
+    for failure in result.failures:
+        complain(printable(failure.error))
+    raise typer.Exit(result.exit_status)
