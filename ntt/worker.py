@@ -89,7 +89,14 @@ def _copy(image_fd: int, pulse: Pulse, frames: Frames) -> None:
         return PlainBlobWriter(layout, f"{begin.name}-{next(numbers)}")
 
     reader = BatchReader(
-        sources, closed, begin.unread, SMALL_BLOB_LIMIT_BYTES, new_large_file, (ReadError, OSError), pulse
+        sources,
+        closed,
+        begin.unread,
+        image.size_bytes,
+        SMALL_BLOB_LIMIT_BYTES,
+        new_large_file,
+        (ReadError, OSError),
+        pulse,
     )
     server = Server(reader, lambda pack_id, at: PackWriter(layout, pack_id, at), _keep)
     decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

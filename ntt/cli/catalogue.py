@@ -85,9 +85,7 @@ def problems(medium: MaybeHash = None, home: Home = None, database: DatabaseUrl 
 def restore(
     medium: Hash,
     destination: Annotated[Path, typer.Argument(metavar="DEST", help="a folder that does not exist or is empty")],
-    path: Annotated[
-        str | None, typer.Option("--path", help="only what matches this glob; `*` crosses `/`")
-    ] = None,
+    path: Annotated[str | None, typer.Option("--path", help="only what matches this glob; `*` crosses `/`")] = None,
     devices: Annotated[bool, typer.Option("--devices", help="create device nodes too (root)")] = False,
     setuid: Annotated[bool, typer.Option("--setuid", help="keep set-uid, set-gid and sticky bits")] = False,
     home: Home = None,

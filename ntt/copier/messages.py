@@ -52,6 +52,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True, gc=False):
     damaged: Ranges
     error_type: str
     in_pack: bool
+    checks: tuple[str, ...] = ()  # what was found to be the cause of damage or failure
 
 
 class Hashed(msgspec.Struct, frozen=True, tag=True):

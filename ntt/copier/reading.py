@@ -10,7 +10,7 @@ from blake3 import blake3
 from ntt.copier.damage import damaged_ranges, stored_ranges
 from ntt.copier.messages import Batch, FileJob, Read
 from ntt.model import Extent, OutcomeStatus
-from ntt.ranges import Ranges, difference, total
+from ntt.ranges import Ranges, difference, total, within
 
 CHUNK_BYTES = 1 << 20
 HOLES_OF_A_FILE_BYTES = 2 << 40  # hashed at some GB/s; a corrupt size must not keep a worker busy for days
@@ -54,6 +54,7 @@ class BatchReader:
         sources: dict[int, Source],
         closed_volumes: dict[int, str],
         unread: Ranges,
+        image_bytes: int,
         large_limit_bytes: int,
         new_large_file: Callable[[], LargeFile],
         failures: tuple[type[Exception], ...],
@@ -62,6 +63,7 @@ class BatchReader:
         self._sources = sources
         self._closed_volumes = closed_volumes
         self._unread = unread
+        self._image_bytes = image_bytes
         self._large_limit_bytes = large_limit_bytes
         self._new_large_file = new_large_file
         self._failures = failures
@@ -84,11 +86,13 @@ class BatchReader:
 
     def _read_file(self, source: Source, job: FileJob) -> tuple[Read, Content]:
         damaged: Ranges = ()
+        checks: tuple[str, ...] = ()
         if self._unread and job.size:
             extents = source.extents(job.ino)
             damaged = damaged_ranges(extents, self._unread)
+            checks = self._causes(extents, damaged)
             if damaged and not difference(stored_ranges(extents), damaged):
-                return _failed("unread: none of its bytes could be read from the medium", ""), None
+                return _failed("unread: none of its bytes could be read from the medium", "", checks), None
         status = OutcomeStatus.DAMAGED if damaged else OutcomeStatus.COPIED
         if job.size < self._large_limit_bytes:
             content = source.read(job.ino, 0, job.size)
@@ -96,7 +100,7 @@ class BatchReader:
             if len(content) != job.size:
                 return _failed(f"holds {len(content):,} bytes where its entry says {job.size:,}", "ReadError"), None
             blob_hash = blake3(content).digest()
-            return Read(status, blob_hash, len(content), "", damaged, "", True), content
+            return Read(status, blob_hash, len(content), "", damaged, "", True, checks), content
         holes = job.size - total(stored_ranges(source.extents(job.ino)))
         if holes > min(HOLES_OF_A_FILE_BYTES, self._hole_bytes_left):
             return _failed(f"claims {job.size:,} bytes of which {holes:,} are holes: more than is hashed", ""), None
@@ -109,7 +113,17 @@ class BatchReader:
         except BaseException:
             large.discard()
             raise
-        return Read(status, large.digest(), job.size, "", damaged, "", False), large
+        return Read(status, large.digest(), job.size, "", damaged, "", False, checks), large
+
+    def _causes(self, extents: Sequence[Extent], damaged: Ranges) -> tuple[str, ...]:
+        """Beyond the end of the image, or in what the map says was not read, or both."""
+        if not damaged:
+            return ()
+        beyond = damaged_ranges(extents, within(self._unread, self._image_bytes, 1 << 62))
+        causes = ["detected_beyond_eof"] if beyond else []
+        if difference(damaged, beyond):
+            causes.append("detected_io_error")
+        return tuple(causes)
 
     def _chunks(self, source: Source, job: FileJob) -> Iterator[bytes]:
         zeros = bytes(CHUNK_BYTES)
@@ -125,5 +139,5 @@ class BatchReader:
                 at += length
 
 
-def _failed(reason: str, error_type: str) -> Read:
-    return Read(OutcomeStatus.FAILED, b"", 0, reason, (), error_type, False)
+def _failed(reason: str, error_type: str, checks: tuple[str, ...] = ("detected_io_error",)) -> Read:
+    return Read(OutcomeStatus.FAILED, b"", 0, reason, (), error_type, False, checks)

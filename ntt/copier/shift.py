@@ -11,7 +11,7 @@ import anyio
 from ntt.copier.messages import Batch, FileJob, FromWorker, Hashed, Keep, Kept, Read, StoreFailed
 from ntt.errors import StoreError
 from ntt.fence import Worker, WorkerDied
-from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull
+from ntt.model import FileOutcome, OutcomeBatch, PackFull
 
 BATCHES_IN_HAND = 2  # while one waits for the answer which contents are new, the other is read
 
@@ -198,17 +198,9 @@ class Shift:
             reason=read.reason,
             damaged=read.damaged,
             error_type=read.error_type,
-            checks=self._checks(read),
+            checks=read.checks,
             worker=self._name,
         )
-
-    def _checks(self, read: Read) -> tuple[str, ...]:
-        checks: list[str] = []
-        if read.status is OutcomeStatus.FAILED:
-            checks.append("detected_io_error")
-        if read.damaged:
-            checks.append("detected_io_error")
-        return tuple(checks)
 
     def give_up(self) -> list[InHand]:
         """After a death: what was in hand, its claims released, the pack back at its last durable end."""
