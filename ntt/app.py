@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ntt.config import Settings
 from ntt.db.connection import Database, open_database
+from ntt.db.copying import CopyQueue, FailedFile
 from ntt.db.embedded import embedded_server, has_server
 from ntt.db.manifest import write_manifest
 from ntt.db.media import Media, Medium
@@ -123,28 +124,37 @@ class IngestResult:
         return EXIT_PROBLEMS if any(report.problems or not report.complete for report in self.media) else EXIT_OK
 
 
-async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter, stop: Stop) -> IngestResult:
-    """Every image through all stages; one that fails does not keep the next from its turn.
-
-    A failing store or database ends the run: nothing could be kept any more.
-    """
+@asynccontextmanager
+async def _at_work(
+    settings: Settings, reporter: Reporter, stop: Stop
+) -> AsyncIterator[tuple[Catalogue, Orchestrator, EventLog]]:
+    """Catalogue, log, scratch folder and a prepared store; what dead runs left in them is removed first."""
     run_id = secrets.token_hex(4)
-    reports: list[MediumReport] = []
-    failures: list[Failure] = []
     async with AsyncExitStack() as stack:
         with store_errors(settings.home):
             make_folder(settings.home)
             log = stack.enter_context(event_log(settings.log_dir, run_id))
         catalogue = await stack.enter_async_context(open_catalogue(settings, run_id))
         work = stack.enter_context(scratch_folder(settings.work_dir, run_id))
+        catalogue.store.prepare()
         with store_errors(settings.store_dir):
-            catalogue.store.prepare()
             remove_orphans(catalogue.store)
             remove_parts(settings.archive_dir)
-        orchestrator = _orchestrator(catalogue, Both(reporter, log), stop, work)
+        yield catalogue, _orchestrator(catalogue, Both(reporter, log), stop, work), log
+
+
+async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter, stop: Stop) -> IngestResult:
+    """Every image through all stages; one that fails does not keep the next from its turn.
+
+    A failing store or database ends the run: nothing could be kept any more.
+    """
+    reports: list[MediumReport] = []
+    failures: list[Failure] = []
+    async with _at_work(settings, reporter, stop) as (catalogue, orchestrator, log):
         for order in orders:
             try:
-                result = await _ingest_one(catalogue, orchestrator, order)
+                _require_space(settings, order)
+                result = await orchestrator.ingest(order)
                 reports.append(await medium_report(catalogue.database, _facts(result)))
             except (NttError, BaseExceptionGroup) as error:
                 failures.append(_failure(order, error, log))
@@ -153,9 +163,21 @@ async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter
     return IngestResult(tuple(reports), tuple(failures))
 
 
-async def _ingest_one(catalogue: Catalogue, orchestrator: Orchestrator, order: Order) -> Ingested:
-    _require_space(catalogue.settings, order)
-    return await orchestrator.ingest(order)
+async def retry(
+    settings: Settings, prefix: str, reason: str | None, *, apply: bool, reporter: Reporter, stop: Stop
+) -> tuple[list[FailedFile], MediumReport | None]:
+    """The failed files of a medium; with `apply` they are copied again, and the medium's report says how it went."""
+    if not apply:
+        async with open_catalogue(settings, must_exist=True) as catalogue:
+            medium = await catalogue.media.by_prefix(prefix)
+            return await CopyQueue(catalogue.database, medium.id).failed(reason), None
+    async with _at_work(settings, reporter, stop) as (catalogue, orchestrator, _):
+        medium = await catalogue.media.by_prefix(prefix)
+        files = await CopyQueue(catalogue.database, medium.id).failed(reason)
+        if not files:
+            return [], None
+        result = await orchestrator.retry(medium, reason)
+        return files, await medium_report(catalogue.database, _facts(result))
 
 
 def _failure(order: Order, error: BaseException, log: EventLog) -> Failure:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ntt.names import printable
+import msgspec
+
+from ntt.db.copying import FailedFile
+from ntt.names import as_text, exact, printable
 from ntt.operations.ingest_report import DamagedFile, MediumReport
 
 RANGES_SHOWN = 4
@@ -60,3 +63,42 @@ def verdict(report: MediumReport) -> str:
     if report.problems:
         return f"all {report.files:,} listed files stored whole, with the problems above"
     return f"all {report.files:,} files stored whole"
+
+
+class RetriedFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    path: str
+    volume: int
+    ino: int
+    size: int
+    reason: str
+    path_b64: str | None = None
+
+
+class RetryDocument(msgspec.Struct, frozen=True):
+    """`ntt retry --json`: the failed files, and the medium's report when they were copied again."""
+
+    files: tuple[RetriedFile, ...]
+    applied: bool
+    medium: MediumReport | None
+
+
+def retry_document(files: Sequence[FailedFile], report: MediumReport | None) -> RetryDocument:
+    shown = tuple(
+        RetriedFile(as_text(file.path), file.volume, file.ino, file.size, file.reason, exact(file.path))
+        for file in files
+    )
+    return RetryDocument(shown, report is not None, report)
+
+
+def retry_lines(files: Sequence[FailedFile], report: MediumReport | None) -> Iterator[str]:
+    """Which files, why they failed, and what became of them or what to do."""
+    if not files:
+        yield "no file of this medium failed so"
+        return
+    for file in files:
+        yield f"  {printable(file.path)} ({file.size:,} bytes): {printable(file.reason)}"
+    if report is None:
+        yield f"{len(files):,} files would be copied again; `--apply` does it"
+        return
+    yield f"{len(files):,} files were tried again"
+    yield from ingest_lines(report)

@@ -20,7 +20,7 @@ from ntt.db.media import Media, Medium
 from ntt.db.outcomes import Written
 from ntt.db.runs import Attempt, StageRuns
 from ntt.db.summary import Problems
-from ntt.errors import Interrupted
+from ntt.errors import Interrupted, MediumError
 from ntt.model import AcceptedImage, Identity, Order, Stage
 from ntt.progress import Reporter, Stop, Work
 from ntt.stages.accept import accepted
@@ -91,6 +91,26 @@ class Orchestrator:
                     result = Ingested(found.medium_id, found.recognition, seconds={Stage.IDENTIFY: identify_s})
                     await self._bring_through(order, image, identity, found, result)
             require_unchanged(image.fd, before)
+        return result
+
+    async def retry(self, medium: Medium, reason: str | None) -> Ingested:
+        """Copies exactly the failed files of a medium again, or those whose reason contains the text."""
+        if medium.image_path is None:
+            raise MediumError("the image of this medium is gone", "unpack it from its archive and ingest it again")
+        async with medium_lock(self._database, medium.id, f"medium {medium.human}"):
+            with accepted(Order(Path(medium.image_path))) as image:
+                identity = await self._identify(image)
+                if identity.image_hash != medium.image_hash:
+                    raise MediumError(f"{image.name} is no longer the image that was loaded", "ingest it anew")
+                queue = CopyQueue(self._database, medium.id)
+                archived = medium.archive_done is not None
+                await queue.give_back(await queue.failed(reason))
+                medium = await self._media.by_id(medium.id)
+                result = Ingested(medium.id, Recognition.KNOWN)
+                await self._copy(medium, image, result)
+                if archived:
+                    await self._archive(await self._media.by_id(medium.id), image, result)
+                await self._problems.refresh(medium.id)
         return result
 
     async def _bring_through(

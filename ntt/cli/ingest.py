@@ -1,4 +1,4 @@
-"""`ntt ingest`: image files through all stages."""
+"""`ntt ingest`: image files through all stages; `ntt retry`: the files that failed, once more."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import typer
 from ntt import app as application
 from ntt import ingest_text
 from ntt.cli.base import EPILOG, DatabaseUrl, Home, Json, cli, complain, run, say, say_json, settings_of
+from ntt.db.copying import FailedFile
 from ntt.display import reporter
-from ntt.errors import EXIT_USAGE
+from ntt.errors import EXIT_OK, EXIT_PROBLEMS, EXIT_USAGE
 from ntt.model import Order
 from ntt.names import printable
+from ntt.operations.ingest_report import MediumReport
 from ntt.progress import Stop
 
 
@@ -51,3 +53,28 @@ def ingest(
     for failure in result.failures:
         complain(printable(failure.error))
     raise typer.Exit(result.exit_status)
+
+
+@cli.command(epilog=EPILOG)
+def retry(
+    medium: Annotated[str, typer.Argument(help="a medium's hash, or how it begins")],
+    reason: Annotated[str | None, typer.Option("--reason", help="only files whose reason contains this")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="do it; else it is only said what would be done")] = False,
+    home: Home = None,
+    database: DatabaseUrl = None,
+    json: Json = False,
+) -> None:
+    """Copy exactly the failed files of a medium again; a dry run unless --apply is given."""
+    settings = settings_of(home, database)
+
+    async def work(stop: Stop) -> tuple[list[FailedFile], MediumReport | None]:
+        with reporter() as screen:
+            return await application.retry(settings, medium, reason, apply=apply, reporter=screen, stop=stop)
+
+    files, report = run(work)
+    if json:
+        say_json(ingest_text.retry_document(files, report))
+    else:
+        for line in ingest_text.retry_lines(files, report):
+            say(line)
+    raise typer.Exit(EXIT_PROBLEMS if report is not None and report.problems else EXIT_OK)

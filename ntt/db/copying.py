@@ -9,6 +9,7 @@ import anyio
 
 from ntt.db.connection import Connection, Database, translated
 from ntt.db.locks import LockSpace, release_advisory, try_advisory
+from ntt.db.paths import paths_of
 from ntt.errors import MediumError
 
 PAGE_FILES = 20_000
@@ -21,6 +22,17 @@ class PendingFile:
     ino: int
     size: int
     first_byte: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file that was given up, by its first path, and why."""
+
+    volume: int
+    ino: int
+    path: bytes
+    size: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,39 @@ class CopyQueue:
             volume, ino = rows[-1]["volume"], rows[-1]["ino"]
             for row in sorted(rows, key=lambda r: (r["volume"], r["first_byte"])):
                 yield PendingFile(row["volume"], row["ino"], row["size"], row["first_byte"])
+
+    async def failed(self, reason: str | None) -> list[FailedFile]:
+        """Files that were given up, or those of them whose reason contains the text."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """SELECT o.volume, o.ino, o.reason, n.size FROM outcome o JOIN node n USING (medium_id, volume, ino)
+                   WHERE o.medium_id = $1 AND o.status = 'f' AND ($2::text IS NULL OR strpos(o.reason, $2) > 0)
+                   ORDER BY o.volume, o.ino""",
+                self._medium_id,
+                reason,
+            )
+            paths = await paths_of(connection, self._medium_id, {(r["volume"], r["ino"]) for r in rows})
+        return [
+            FailedFile(r["volume"], r["ino"], paths.get((r["volume"], r["ino"]), b""), r["size"], r["reason"])
+            for r in rows
+        ]
+
+    async def give_back(self, files: Sequence[FailedFile]) -> int:
+        """Makes failed files pending again; the medium is neither copied nor archived then. How many there were."""
+        async with self._database.connection() as connection, connection.transaction():
+            gone = await connection.fetch(
+                """DELETE FROM outcome o USING unnest($2::smallint[], $3::bigint[]) AS wanted(volume, ino)
+                   WHERE o.medium_id = $1 AND o.volume = wanted.volume AND o.ino = wanted.ino AND o.status = 'f'
+                   RETURNING 1""",
+                self._medium_id,
+                [file.volume for file in files],
+                [file.ino for file in files],
+            )
+            if gone:
+                await connection.execute(
+                    "UPDATE medium SET copy_done = NULL, archive_done = NULL WHERE id = $1", self._medium_id
+                )
+        return len(gone)
 
     async def prove_done(self) -> None:
         """Sets `copy_done` in the transaction that sees no regular file without an outcome; MediumError if one is."""

@@ -49,7 +49,7 @@ def damaged_medium(folder: Path) -> RescueMedium:
     for number in range(8):
         os.link(tree / f"double {number}.bin", tree / f"hard link {number}.bin")
         os.symlink(f"double {number}.bin", tree / f"soft link {number}")
-    image = _ext4(folder / "medium.img", tree, 16)
+    image = _ext4(folder / "medium.img", tree, 16, 2048)
     at = image.read_bytes().index(odd[os.fsdecode(DAMAGED)][8192:9216])
     hole = (8192, 8192 + 2 * SECTOR_BYTES)
     files = _expected(tree)
@@ -67,7 +67,7 @@ def many_files_medium(folder: Path, files: int, size_bytes: int, seed: int = 7, 
     tree = folder / f"tree {seed}"
     contents = {f"folder {n // 500}/{n:05}.bin": rng.randbytes(size_bytes) for n in range(files)}
     _write_tree(tree, {**contents, "of its own": str(seed).encode()})
-    image = _ext4(folder / f"medium {seed}.img", tree, files * (size_bytes + 4096) // (1 << 20) + 16)
+    image = _ext4(folder / f"medium {seed}.img", tree, files * (size_bytes + 4096) // (1 << 20) + 8, files + 64)
     return RescueMedium(image, None, _expected(tree), blake3(image.read_bytes()).hexdigest())
 
 
@@ -78,8 +78,14 @@ def _write_tree(tree: Path, contents: dict[str, bytes]) -> None:
         path.write_bytes(content)
 
 
-def _ext4(image: Path, tree: Path, size_mib: int) -> Path:
-    argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-N", "4096", "-d", str(tree), str(image), f"{size_mib}M"]
+def ino_of(image: Path, path: bytes) -> int:
+    """The inode number of a path, by debugfs."""
+    done = subprocess.run(["debugfs", "-R", f'stat "/{os.fsdecode(path)}"', image], check=True, capture_output=True)
+    return int(done.stdout.split(b"Inode: ", 1)[1].split()[0])
+
+
+def _ext4(image: Path, tree: Path, size_mib: int, inodes: int) -> Path:
+    argv = ["mke2fs", "-q", "-F", "-t", "ext4", "-N", str(inodes), "-d", str(tree), str(image), f"{size_mib}M"]
     subprocess.run(argv, check=True, capture_output=True)
     return image
 

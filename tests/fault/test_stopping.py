@@ -1,0 +1,142 @@
+"""One signal asks, two cancel, and an image that changes is not trusted: nothing is lost, left or stamped too early."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import msgspec
+import pytest
+from catalogue_state import broken_promises, leftovers, number, pending, rows, state_of, unfinished_business, value
+from fault_plan import Run, Send, Strike, steps_of
+from ntt_runs import Machine
+from rescued_media import RescueMedium
+
+INTERRUPTED = 130
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, database_url: str) -> Machine:
+    return Machine(tmp_path / "home", database_url, {"NTT_WORKERS": "1"})
+
+
+def nothing_is_left(machine: Machine, url: str) -> None:
+    assert machine.processes() == []
+    assert leftovers(machine) == []
+    assert broken_promises(url, machine) == []
+    assert number(url, "SELECT count(*) FROM stage_run WHERE state = 'running'") == 0
+
+
+def the_rest_is_done(machine: Machine, url: str, medium: RescueMedium) -> None:
+    """The next run takes exactly what is pending in hand, and completes."""
+    left = pending(url)
+    again = machine.ingest(medium.image)
+    assert again.status == 0, again.stderr
+    assert sum(step.kind == "file" for step in steps_of(again.counters)) == left
+    (report,) = msgspec.json.decode(again.stdout)["media"]
+    assert report["stored"] + report["known"] == left
+    assert state_of(url, medium.image_hash).files == medium.files
+    assert unfinished_business(url, machine, medium) == []
+
+
+@pytest.mark.parametrize("asked_by", SIGNALS, ids=str)
+def test_asked_once_the_files_in_hand_are_finished(
+    asked_by: signal.Signals, machine: Machine, database_url: str, long: RescueMedium
+) -> None:
+    ended = machine.ingest(long.image, Strike("file", Send(asked_by), nth=10))
+    assert "run the same command again" in ended.failed_in_one_line(INTERRUPTED)
+    assert 10 <= number(database_url, "SELECT count(*) FROM outcome") < len(long.files)
+    assert value(database_url, "SELECT state FROM stage_run WHERE stage = 'copy'") == "interrupted"
+    assert value(database_url, "SELECT copy_done FROM medium") is None
+    taken = sum(step.kind == "file" for step in steps_of(ended.counters))
+    assert number(database_url, "SELECT count(*) FROM outcome") == taken, "a file in hand was not finished"
+    nothing_is_left(machine, database_url)
+    the_rest_is_done(machine, database_url, long)
+
+
+@pytest.mark.parametrize("asked_by", SIGNALS, ids=str)
+def test_asked_twice_it_ends_at_once_though_a_worker_hangs(
+    asked_by: signal.Signals, machine: Machine, database_url: str, long: RescueMedium
+) -> None:
+    with machine.started(long.image, Strike("file", Send(asked_by, hang=True), nth=1_500)) as run:
+        run.wait_for_line("finishing the files in hand")
+        run.send(asked_by)
+        ended = run.ended()
+    assert "run the same command again" in ended.failed_in_one_line(INTERRUPTED)
+    assert value(database_url, "SELECT state FROM stage_run WHERE stage = 'copy'") == "cancelled"
+    assert pending(database_url) > 0
+    nothing_is_left(machine, database_url)
+    the_rest_is_done(machine, database_url, long)
+
+
+ELSEWHERE = (
+    Strike("bytes hashed", Send(signal.SIGINT), nth=5_000_000),
+    Strike("walk pread", Send(signal.SIGINT), nth=5),
+    Strike("sql COPY node", Send(signal.SIGINT), phase="during"),
+    Strike("bytes archived", Send(signal.SIGINT), nth=5_000_000),
+    Strike("ntt start zstd --decompress", Send(signal.SIGINT), phase="after"),
+)
+
+
+@pytest.mark.parametrize("strike", ELSEWHERE, ids=str)
+def test_asked_outside_of_copying_it_ends_as_soon(
+    strike: Strike, machine: Machine, database_url: str, long: RescueMedium
+) -> None:
+    ended = machine.ingest(long.image, strike)
+    assert "run the same command again" in ended.failed_in_one_line(INTERRUPTED)
+    nothing_is_left(machine, database_url)
+    the_rest_is_done_from_anywhere(machine, database_url, long)
+
+
+def the_rest_is_done_from_anywhere(machine: Machine, url: str, medium: RescueMedium) -> None:
+    again = machine.ingest(medium.image)
+    assert again.status == 0, again.stderr
+    assert state_of(url, medium.image_hash).files == medium.files
+    assert state_of(url, medium.image_hash).stamps == (True, True, True)
+    assert unfinished_business(url, machine, medium) == []
+
+
+# ---------------------------------------------------------------- the image changes meanwhile
+
+INSTANTS = {
+    "hashed": ("bytes hashed", 5_000_000),
+    "listed": ("walk pread", 10),
+    "copied": ("file", 50),
+    "archived": ("bytes archived", 5_000_000),
+}
+CHANGES = {
+    "longer": ("truncate", "-s", "+4096"),
+    "shorter": ("truncate", "-s", "8M"),
+    "other": ("dd", "if=/dev/zero", "bs=1M", "seek=8", "count=4", "conv=notrunc", "status=none"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("instant", INSTANTS)
+def test_an_image_that_changes_while_it_is_read_is_not_trusted(
+    instant: str, change: str, machine: Machine, database_url: str, long: RescueMedium, tmp_path: Path
+) -> None:
+    image = tmp_path / "growing.img"
+    shutil.copyfile(long.image, image)
+    argv = CHANGES[change]
+    kind, nth = INSTANTS[instant]
+    strike = Strike(kind, Run((*argv, f"of={image}") if argv[0] == "dd" else (*argv, str(image))), nth)
+    complaint = machine.ingest(image, strike).failed_in_one_line()
+    assert "changed" in complaint or "became shorter" in complaint, complaint
+    given = [row[0] for row in rows(database_url, "SELECT num_nonnulls(enum_done, copy_done, archive_done) FROM medium")]
+    stamps_before = list(INSTANTS).index(instant) - 1
+    assert given == ([] if instant == "hashed" else [stamps_before]), "a stage was stamped on a changed image"
+    assert not list(machine.archives.rglob("*"))
+    clean = {path: file for path, file in _recorded(database_url, long).items() if file.status == "c"}
+    assert clean.items() <= long.files.items(), "content of a changed image is recorded as a clean copy"
+    nothing_is_left(machine, database_url)
+    shutil.copyfile(long.image, image)
+    again = machine.ingest(image)
+    assert again.status == 0, again.stderr
+    assert state_of(database_url, long.image_hash).files == long.files
+
+
+def _recorded(url: str, medium: RescueMedium) -> dict[bytes, object]:
+    return dict(state_of(url, medium.image_hash).files) if rows(url, "SELECT 1 FROM medium") else {}
