@@ -162,7 +162,7 @@ class LiveReporter:
         table = Table.grid(padding=(0, 1), expand=True)
         for width in (9, 22, None):
             table.add_column(width=width, no_wrap=width is not None, overflow="ellipsis")
-        title = ""
+        title = "" if self._rows else "opening the catalogue ..."
         for row in self._rows.values():
             title = row.medium
             table.add_row(Text(row.stage.value, style="bold"), _bar(row), Text(describe(row) + _ending(row)))

@@ -69,7 +69,8 @@ async def audit(
     auditing = Auditing(database)
     held = await auditing.held()
     findings, compared = Findings(), _Compared()
-    media = await Media(database).all() if medium is None else [medium]
+    # read anew: what the caller holds may be older than what is compared with it
+    media = await Media(database).all() if medium is None else [await Media(database).by_id(medium.id)]
     busy = frozenset(one.medium_hash for one in media if held.medium(one.id))
     async with blob_order(database, None if medium is None else medium.id, None) as order:
         if medium is None:
