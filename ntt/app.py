@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ntt.config import Settings
 from ntt.db.connection import Database, open_database
-from ntt.db.copying import CopyQueue, FailedFile
+from ntt.db.copying import CopyQueue, FailedFile, Registrar
 from ntt.db.embedded import embedded_server, has_server
 from ntt.db.manifest import write_manifest
 from ntt.db.media import Media, Medium
@@ -41,6 +41,7 @@ from ntt.stages.enumerate import EnumerateStage
 from ntt.stages.identify import IdentifyStage
 from ntt.stages.recognise import RecogniseStage
 from ntt.store.layout import StoreLayout, make_folder, store_errors
+from ntt.store.packs import cut
 from ntt.store.plain import remove_orphans
 from ntt.store.scratch import remove_parts, scratch_folder
 
@@ -140,7 +141,15 @@ async def _at_work(
         with store_errors(settings.store_dir):
             remove_orphans(catalogue.store)
             remove_parts(settings.archive_dir)
+        await _cut_packs(catalogue)
         yield catalogue, _orchestrator(catalogue, Both(reporter, log), stop, work), log
+
+
+async def _cut_packs(catalogue: Catalogue) -> None:
+    """What a killed run appended without committing it is cut off, in every pack that nobody writes now."""
+    async with catalogue.database.connected() as connection:
+        for pack_id, committed_bytes in await Registrar(connection).hold_unsealed():
+            cut(catalogue.store, pack_id, committed_bytes)
 
 
 async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter, stop: Stop) -> IngestResult:

@@ -145,6 +145,18 @@ class Registrar:
                 rows = await self._connection.fetch("SELECT hash FROM blob WHERE hash = ANY($1::bytea[])", hashes)
         return {row["hash"] for row in rows}
 
+    async def hold_unsealed(self) -> list[tuple[int, int]]:
+        """(id, committed bytes) of every unsealed pack that no one writes; held until the connection closes."""
+        async with self._turn:
+            with translated():
+                rows = await self._connection.fetch("SELECT id FROM pack WHERE NOT sealed ORDER BY id")
+                ids = [row["id"] for row in rows]
+                free = [pack_id for pack_id in ids if await try_advisory(self._connection, LockSpace.PACK, pack_id)]
+                held = await self._connection.fetch(
+                    "SELECT id, committed_bytes FROM pack WHERE NOT sealed AND id = ANY($1::int[])", free
+                )
+        return [(row["id"], row["committed_bytes"]) for row in held]
+
     async def take_pack(self) -> tuple[int, int]:
         """An unsealed pack that nobody writes, else a new one."""
         async with self._turn:

@@ -163,9 +163,11 @@ async def _prepare(connection: Connection) -> None:
     )
 
 
+# in the order of the hashes: two processes that store the same contents must not wait for each other crosswise
 _BLOBS = """WITH added AS (
         INSERT INTO blob (size, pack_id, pack_offset, hash)
-        SELECT size, pack_id, pack_offset, hash FROM incoming WHERE is_new ON CONFLICT (hash) DO NOTHING RETURNING 1)
+        SELECT size, pack_id, pack_offset, hash FROM incoming WHERE is_new ORDER BY hash
+        ON CONFLICT (hash) DO NOTHING RETURNING 1)
     SELECT count(*) FROM added"""
 _OUTCOMES = """INSERT INTO outcome (ino, blob_id, medium_id, volume, attempts, status, reason, damaged)
     SELECT i.ino, b.id, $1, i.volume, i.attempts, i.status, i.reason, i.damaged

@@ -64,8 +64,7 @@ async def audit(
 ) -> AuditReport:
     """Compares all, or what concerns one medium. Reads headers and sizes, no contents; changes nothing.
 
-    A store without findings: its files = the rows of `blob` = the blobs that files refer to, as sets.
-    """
+    Without findings: the store's files = the rows of `blob` = the blobs that files refer to, as sets."""
     auditing = Auditing(database)
     held = await auditing.held()
     findings, compared = Findings(), _Compared()
@@ -89,7 +88,7 @@ async def audit(
         archived = {one.medium_hash: one.archive_done is not None for one in media}
         for finding in await anyio.to_thread.run_sync(audit_archives, archive_dir, archived, busy):
             findings.add(finding)
-        for finding in await anyio.to_thread.run_sync(left_behind, store, work_dir, held.run):
+        for finding in await anyio.to_thread.run_sync(left_behind, store, work_dir):
             findings.add(finding)
     return AuditReport(
         media=compared.media,

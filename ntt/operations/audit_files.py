@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ntt.db.verifying import StoredBlob
 from ntt.operations.audit_packs import READ_AGAIN, wrong_mode
 from ntt.operations.findings import Finding
 from ntt.store.layout import FILE_MODE, StoreLayout
+from ntt.store.scratch import leftovers
 
 KEEP = "look at it; NTT did not make it, or lost its record"
 REMOVE = "it may be removed"
@@ -93,19 +94,13 @@ def strangers(layout: StoreLayout) -> tuple[list[Finding], list[int]]:
     return findings, sorted(packs)
 
 
-def left_behind(layout: StoreLayout, work: Path | None, run_lives: Callable[[str], bool]) -> list[Finding]:
-    """Temp files whose writer is gone, and work folders of runs that no session of the database belongs to."""
-    found = [
-        Finding("temp_file", item.path, "its writer is gone", "the next run removes it")
-        for item in _listed(layout.tmp)
-        if not _is_locked(Path(item.path))
-    ]
+def left_behind(layout: StoreLayout, work: Path | None) -> list[Finding]:
+    """Temp files and work folders whose process is gone; they are locked while it lives."""
+    temps = [Path(item.path) for item in _listed(layout.tmp)]
+    step = "nothing: the next run removes it"
+    found = [Finding("temp_file", str(path), "its writer is gone", step) for path in temps if not _is_locked(path)]
     if work is not None:
-        found += [
-            Finding("work_folder", item.path, "the run that made it has ended", REMOVE)
-            for item in _listed(work)
-            if not run_lives(item.name)
-        ]
+        found += [Finding("work_folder", str(path), "its run has ended", step) for path in leftovers(work)]
     return found
 
 

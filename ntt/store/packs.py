@@ -87,6 +87,20 @@ def _open_for_append(path: Path) -> int:
     return fd
 
 
+def cut(layout: StoreLayout, pack_id: int, at: int) -> int:
+    """Cuts off what was never committed; how many bytes that were. Nothing happens when the pack has no file."""
+    path = layout.pack_path(pack_id)
+    with store_errors(path):
+        extra = path.stat().st_size - at if path.exists() else 0
+        if extra > 0:
+            fd = _open_for_append(path)
+            try:
+                os.ftruncate(fd, at)
+            finally:
+                os.close(fd)
+    return max(extra, 0)
+
+
 def _write_all(fd: int, parts: Sequence[bytes], at: int) -> None:
     for first in range(0, len(parts), _WRITEV_MAX):
         group = parts[first : first + _WRITEV_MAX]

@@ -18,6 +18,7 @@ from ntt.model import Stage
 from ntt.operations.audit import AuditReport, audit
 from ntt.store.packs import PackWriter, member_bytes, seal
 from ntt.store.plain import PlainBlobWriter
+from ntt.store.scratch import LOCK_NAME, scratch_folder
 from ntt.text import audit_lines
 
 LARGE = bytes(range(256)) * 5000
@@ -234,9 +235,10 @@ async def test_temp_files_are_found_once_their_writer_is_gone(catalogue: Catalog
         assert await kinds(catalogue) == {}
     (catalogue.archives / f"{'1' * 32}.tar.zst.part").write_bytes(b"")
     work = catalogue.archives.parent / "work"
-    (work / "0123abcd").mkdir(parents=True)
-    (work / catalogue.database.run_id).mkdir()
-    assert await kinds(catalogue) == {"temp_file": 2, "work_folder": 1}
+    with scratch_folder(work, "alive"):
+        (work / "dead").mkdir()
+        (work / "dead" / LOCK_NAME).touch()
+        assert await kinds(catalogue) == {"temp_file": 2, "work_folder": 1}
 
 
 async def test_an_attempt_is_open_only_while_its_run_lives(catalogue: Catalogue) -> None:
