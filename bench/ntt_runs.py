@@ -99,7 +99,7 @@ async def _sizes(home: Path) -> tuple[int, tuple[TableSize, ...]]:
     async with open_catalogue(Settings(home=home)) as catalogue, catalogue.database.connection() as connection:
         whole = int(await connection.fetchval("SELECT pg_database_size(current_database())"))
         rows = await connection.fetch(
-            """SELECT relname AS name, pg_total_relation_size(oid) AS bytes FROM pg_class
-               WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY bytes DESC"""
+            """SELECT relname AS name, pg_total_relation_size(oid) AS bytes, pg_indexes_size(oid) AS index_bytes
+               FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY bytes DESC"""
         )
-    return whole, tuple(TableSize(row["name"], row["bytes"]) for row in rows)
+    return whole, tuple(TableSize(row["name"], row["bytes"], row["index_bytes"]) for row in rows)

@@ -72,10 +72,11 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 class TableSize(msgspec.Struct, frozen=True):
-    """`pg_total_relation_size`: rows, indexes, and what does not fit into a row."""
+    """`pg_total_relation_size`: rows, what does not fit into a row, and indexes; `index_bytes` are the latter alone."""
 
     name: str
     bytes: int
+    index_bytes: int
 
 
 class CatalogueSize(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""A report -> the page that people read, in Markdown."""
+"""A report -> the page that people read, in Markdown, as it stands in docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _section("Where NTT's time goes, in seconds", _head(report), _stage_rows(report))
     head = ("image", "peak PSS", "peak RSS", "at the peak")
     yield from _section("Peak memory of NTT's processes without PostgreSQL", head, map(_memory_row, report.memory))
-    head = ("image", "paths", "bytes per path", "of which")
+    head = ("image", "paths", "bytes per path", "of which (in indexes)")
     yield from _section("The database after one ingest", head, map(_catalogue_row, report.catalogue))
 
 
 def _preface(report: Report) -> Iterator[str]:
     machine = report.machine
+    yield from ("# Benchmarks", "", "How to read this page: [bench/README.md](../bench/README.md).", "")
     yield f"`{report.command}`, {report.started_at}, medians of {report.repeat}"
     yield ""
     yield f"- {machine.processor}, {machine.cores} cores, {_megabytes(machine.memory_bytes)}; Linux {machine.kernel};"
@@ -108,9 +109,9 @@ def _memory_row(memory: Memory) -> tuple[str, ...]:
 
 
 def _catalogue_row(size: CatalogueSize) -> tuple[str, ...]:
-    per_path = [(table.name, table.bytes / size.paths) for table in size.tables]
-    tables = ", ".join(f"{name} {share:.0f}" for name, share in per_path if share >= 0.5)
-    return size.image, f"{size.paths:,}", f"{size.bytes_per_path:.1f}", tables
+    tables = [table for table in size.tables if table.bytes >= size.paths]  # what adds a byte per path or more
+    shares = [f"{t.name} {t.bytes / size.paths:.0f} ({t.index_bytes / size.paths:.0f})" for t in tables]
+    return size.image, f"{size.paths:,}", f"{size.bytes_per_path:.1f}", ", ".join(shares)
 
 
 def _megabytes(size: int) -> str:

@@ -16,7 +16,6 @@ from ntt.store.layout import FILE_MODE, StoreLayout
 from ntt.store.scratch import leftovers
 
 KEEP = "look at it; NTT did not make it, or lost its record"
-REMOVE = "it may be removed"
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -112,7 +111,9 @@ def audit_archives(folder: Path, archived: Mapping[str, bool], busy: frozenset[s
         if medium_hash in busy:
             continue
         if ending == "tar.zst.part":
-            found.append(Finding("temp_file", item.path, "an archive that was not finished", REMOVE))
+            if not _is_locked(Path(item.path)):
+                step = "nothing: the next run removes it"
+                found.append(Finding("temp_file", item.path, "an archive that was not finished", step))
         elif ending != "tar.zst" or medium_hash not in archived:
             found.append(Finding("unknown_archive", item.path, "belongs to no medium of the catalogue", KEEP))
         elif not archived[medium_hash]:

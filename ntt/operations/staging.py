@@ -279,10 +279,23 @@ def _move_names(source: int, target: str, place: int) -> None:
             moved = False
             with os.scandir(source) as found:
                 for item in found:
-                    os.rename(item.name, item.name, src_dir_fd=source, dst_dir_fd=fd)
+                    _move_name(item.name, source, fd)
                     moved = True
     finally:
         os.close(fd)
+
+
+def _move_name(name: str, source: int, target: int) -> None:
+    try:
+        os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+    except PermissionError:
+        mode = os.stat(name, dir_fd=source, follow_symlinks=False).st_mode
+        if not stat.S_ISDIR(mode):
+            raise
+        # a directory must be writable to get another parent, and this one has its own mode already
+        os.chmod(name, stat.S_IMODE(mode) | stat.S_IRWXU, dir_fd=source)
+        os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+        os.chmod(name, stat.S_IMODE(mode), dir_fd=target)
 
 
 def _flat(number: int) -> str:

@@ -23,6 +23,8 @@ def main() -> int:
             sys.stdout.buffer.flush()
             if strike is not None:
                 faults.act(strike)
+                sys.stdout.buffer.write(chunk[allowed:])
+                sys.stdout.buffer.flush()
     return program.returncode
 
 

@@ -77,7 +77,7 @@ class Machine:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**self.environment(), ENVIRONMENT: str(counters / "plan.json"), "PYTHONPATH": str(INJECTION)},
+                env={**self.environment(), **_injected(counters / "plan.json")},
             )
             try:
                 yield Running(process, counters)
@@ -135,6 +135,11 @@ class Running:
         status = self.process.wait(RUN_LIMIT_S)
         out, err = ((self.counters / name).read_text(errors="replace") for name in ("stdout", "stderr"))
         return Ended(self.process.pid, status, out, err, self.counters)
+
+
+def _injected(plan: Path) -> dict[str, str]:
+    path = [str(INJECTION), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {ENVIRONMENT: str(plan), "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:

@@ -1,0 +1,115 @@
+"""The benchmark on tiny images: every figure is there and nothing is left behind, whatever the figures are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.record import Report, What
+from bench.table import page
+from bench.targets import verdicts
+
+ROOT = Path(__file__).resolve().parents[2]
+NTT = {What.COPY_STAGE, What.IDENTIFY_STAGE, What.ENUMERATE_STAGE, What.ARCHIVE_STAGE, What.INGEST, What.FIRST_INGEST}
+PID_FILE = "home/postgres/data/postmaster.pid"
+NEEDS = {"restic": "restic", "borg": "borg create"}
+
+
+def bench(cache: Path, *options: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "bench", "--quick", "--results", str(cache / "results"), *options]
+    env = {**os.environ, "NTT_BENCH_CACHE": str(cache)}
+    return subprocess.Popen(argv, cwd=ROOT, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def attached_below(folder: Path) -> list[str]:
+    """The files in a folder that some loop device has open."""
+    found: list[str] = []
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            found.append(backing.read_text().strip())
+        except OSError:
+            continue  # detached meanwhile
+    return [name for name in found if name.startswith(str(folder))]
+
+
+def mount_namespace(pid: int | str) -> str:
+    """Empty when there is no such process any more, or none that we may look at."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return ""
+
+
+def processes_left(folder: Path, namespace: str) -> list[str]:
+    """Command lines of the processes that work in a folder, or see mounts that we do not see."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            inside = (process / "cwd").readlink().is_relative_to(folder)
+            if inside or mount_namespace(process.name) == namespace != mount_namespace("self"):
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue  # ended meanwhile
+    return found
+
+
+def wait_for_a_server(process: subprocess.Popen[str], cache: Path) -> None:
+    """Until an embedded PostgreSQL runs below one of the benchmark's mounts or folders."""
+    mounts = Path(f"/proc/{process.pid}/root{tempfile.gettempdir()}")
+    while not any(mounts.glob(f"ntt-bench-*/*/{PID_FILE}")) and not any(cache.glob(f"work/*/{PID_FILE}")):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+            raise AssertionError("it has ended by itself")
+
+
+def expected_figures(report: Report) -> set[What]:
+    """All of them as root; what needs a program that is not installed is named as left out."""
+    if os.geteuid() != 0:
+        assert any("mounting needs root" in sentence for sentence in report.left_out)
+        return NTT
+    missing = {name for name in NEEDS if any(name in sentence for sentence in report.left_out)}
+    return {what for what in What if not any(NEEDS[name] in what for name in missing)}
+
+
+@pytest.mark.slow
+def test_a_quick_run_fills_every_figure_of_the_table(tmp_path: Path) -> None:
+    process = bench(tmp_path, "--image", "A", "--image", "C")
+    printed, said = process.communicate()
+    assert process.returncode == 0, said
+    (figures,) = (tmp_path / "results").glob("*.json")
+    report = msgspec.json.decode(figures.read_bytes(), type=Report)
+    assert printed == page(report)
+    measured = {series.what for series in report.series if series.image == "A" and min(series.seconds) > 0}
+    assert measured == expected_figures(report)
+    assert all(memory.rss_bytes > 20_000_000 and memory.samples > 5 for memory in report.memory)
+    assert {size.image for size in report.catalogue} == {memory.image for memory in report.memory} == {"A", "C"}
+    assert all(size.full_bytes > size.empty_bytes for size in report.catalogue)
+    left_open = [verdict.target for verdict in verdicts(report) if verdict.reached is None]
+    if not report.left_out:
+        assert all(target.startswith("B: ") for target in left_open), left_open
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_leaves_no_mount_no_loop_device_and_no_process(tmp_path: Path) -> None:
+    process = bench(tmp_path, "--image", "A", "--part", "ntt", "--part", "pipeline")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if What.INGEST in line:  # the next run is under way
+            break
+    wait_for_a_server(process, tmp_path)
+    namespace = mount_namespace(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert (process.returncode, "nothing is left" in said) == (130, True), said
+    assert attached_below(tmp_path) == []
+    assert processes_left(tmp_path, namespace) == []
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".img"]  # the lock and the image
