@@ -68,7 +68,7 @@ def iso_image(image: Path, tree: Path, *options: str) -> Path:
 
 
 def xorriso_image(image: Path, tree: Path, *options: str) -> Path:
-    run("xorriso", "-as", "mkisofs", "-quiet", "-R", *options, "-o", image, tree)
+    run("xorriso", "-as", "mkisofs", "-quiet", "-R", "--hardlinks", *options, "-o", image, tree)
     return image
 
 

@@ -15,14 +15,19 @@ from ntt.errors import EXIT_FAILED
 __all__ = ["catalogue", "ingest", "machine", "main"]
 
 
-@cli.callback()
-def version(
-    show: Annotated[bool, typer.Option("--version", is_eager=True, help="print the version and end")] = False,
-) -> None:
-    """NTT rescues files from images of old media and keeps each distinct content once."""
-    if show:
+def _version(wanted: bool) -> None:
+    if wanted:
         say(f"ntt {__version__}")
         raise typer.Exit
+
+
+@cli.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="print the version and end")
+    ] = False,
+) -> None:
+    """NTT rescues files from images of old media and keeps each distinct content once."""
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 Home = Annotated[Path | None, typer.Option("--home", help="where everything is kept [env NTT_HOME]")]
