@@ -1,0 +1,133 @@
+"""The store: packs that tar reads, plain blobs with holes, modes that no umask changes, orphans."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+
+from ntt.errors import StoreError
+from ntt.store.layout import BlobLocation, StoreLayout
+from ntt.store.packs import PackWriter, cut, member_bytes, member_header, seal
+from ntt.store.plain import PlainBlobWriter, remove_orphans
+from ntt.store.reading import BlobDamaged, BlobReader
+
+CONTENTS = [os.urandom(size) for size in (0, 1, 511, 512, 513, 70_000)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[StoreLayout]:
+    before = os.umask(0o077)
+    layout = StoreLayout(tmp_path / "store")
+    layout.prepare()
+    yield layout
+    os.umask(before)
+
+
+def _stored(store: StoreLayout, contents: list[bytes], at: int = 0) -> tuple[list[BlobLocation], int]:
+    writer = PackWriter(store, 7, at)
+    blobs = [(blake3(content).digest(), content) for content in contents]
+    offsets = writer.append(blobs)
+    writer.sync()
+    writer.close()
+    places = zip(blobs, offsets, strict=True)
+    return [BlobLocation(digest, len(content), 7, offset) for (digest, content), offset in places], writer.end
+
+
+def test_a_pack_is_an_ordinary_tar_file_of_members_named_by_their_hash(store: StoreLayout, tmp_path: Path) -> None:
+    _, end = _stored(store, CONTENTS)
+    assert end == sum(member_bytes(len(content)) for content in CONTENTS) == store.pack_path(7).stat().st_size
+    subprocess.run(["tar", "-xf", store.pack_path(7), "-C", tmp_path], check=True)
+    for content in CONTENTS:
+        assert (tmp_path / blake3(content).hexdigest()).read_bytes() == content
+
+
+def test_a_header_is_what_tarfile_writes() -> None:
+    info = tarfile.TarInfo("a" * 64)
+    info.size, info.mode = 12_345, 0o444
+    theirs = info.tobuf(tarfile.USTAR_FORMAT)
+    ours = tarfile.TarInfo.frombuf(member_header(b"a" * 64, 12_345), "utf-8", "strict")
+    assert (ours.name, ours.size, ours.mode, ours.mtime, ours.type) == ("a" * 64, 12_345, 0o444, 0, theirs[156:157])
+
+
+def test_what_lies_behind_the_committed_end_is_cut_off_on_opening(store: StoreLayout) -> None:
+    first, end = _stored(store, CONTENTS[:3])
+    _stored(store, CONTENTS[3:], at=end)
+    again, _ = _stored(store, [b"other"], at=end)
+    assert store.pack_path(7).stat().st_size == end + member_bytes(5)
+    reader = BlobReader(store)
+    assert [b"".join(reader.chunks(blob)) for blob in first + again] == [*CONTENTS[:3], b"other"]
+    assert cut(store, 7, end) == member_bytes(5)
+    assert cut(store, 7, end) == 0
+    assert cut(store, 8, 0) == 0
+
+
+def test_a_sealed_pack_ends_as_an_archive_should(store: StoreLayout) -> None:
+    _, end = _stored(store, CONTENTS)
+    seal(store, 7, end)
+    assert store.pack_path(7).read_bytes()[end:] == bytes(1024)
+    with tarfile.open(store.pack_path(7)) as tar:
+        assert len(tar.getnames()) == len(CONTENTS)
+
+
+def test_everything_in_the_store_can_be_read_by_all_and_run_by_none(store: StoreLayout) -> None:
+    _stored(store, CONTENTS)
+    large = PlainBlobWriter(store, "w")
+    large.write(b"x" * 2_000_000)
+    large.keep()
+    for path in store.root.rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o755 if path.is_dir() else 0o444), path
+
+
+def test_a_plain_blob_has_holes_where_its_content_is_zero(store: StoreLayout) -> None:
+    large = PlainBlobWriter(store, "w")
+    for chunk in (b"head", bytes(1 << 20), bytes(1 << 20), b"tail", bytes(100_000)):
+        large.write(chunk)
+    digest = large.digest()
+    large.keep()
+    path = store.blob_path(digest)
+    content = b"head" + bytes(2 << 20) + b"tail" + bytes(100_000)
+    assert path.read_bytes() == content
+    assert path.stat().st_blocks * 512 < 100_000
+    assert b"".join(BlobReader(store).chunks(BlobLocation(digest, len(content), None, None))) == content
+    assert not list(store.tmp.iterdir())
+
+
+def test_a_temp_file_is_removed_only_when_its_writer_is_gone(store: StoreLayout) -> None:
+    alive = PlainBlobWriter(store, "alive")
+    alive.write(b"something")
+    (store.tmp / "dead.part").write_bytes(b"left behind")
+    assert [path.name for path in remove_orphans(store)] == ["dead.part"]
+    assert [path.name for path in store.tmp.iterdir()] == ["alive.part"]
+    alive.discard()
+    assert not list(store.tmp.iterdir())
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove"])
+def test_a_blob_that_is_no_longer_what_it_was_is_said_so(store: StoreLayout, harm: str) -> None:
+    blobs, end = _stored(store, CONTENTS)
+    path = store.pack_path(7)
+    path.chmod(0o644)
+    match harm:
+        case "flip":
+            data = bytearray(path.read_bytes())
+            data[-600] ^= 1
+            path.write_bytes(data)
+        case "truncate":
+            os.truncate(path, end - 1024)
+        case _:
+            path.unlink()
+    with pytest.raises(BlobDamaged):
+        list(BlobReader(store).chunks(blobs[-1]))
+
+
+def test_a_store_that_cannot_be_written_is_a_store_error() -> None:
+    with pytest.raises(StoreError, match="cannot be written"):
+        StoreLayout(Path("/proc/no-store-here")).prepare()
