@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -142,6 +143,7 @@ async def _at_work(
             remove_orphans(catalogue.store)
             remove_parts(settings.archive_dir)
         await _cut_packs(catalogue)
+        gc.freeze()  # what is loaded by now stays: collecting it over and over costs more than it frees
         yield catalogue, _orchestrator(catalogue, Both(reporter, log), stop, work), log
 
 

@@ -182,8 +182,7 @@ class Identity:
         return health_of(self.claimed_bytes - self.unread_bytes, self.claimed_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class FileOutcome:
+class FileOutcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one regular file. `blob_hash` is empty when it failed, and `reason` then is not.
 
     `is_new`: this copy of the content was stored for it, at `pack_id`/`pack_offset` or (both None) in a

@@ -16,8 +16,9 @@ import msgspec
 from ntt.copier.messages import Begin, StoreFailed, ToWorker
 from ntt.copier.reading import BatchReader, LargeFile, Source
 from ntt.copier.serving import Server
-from ntt.model import VolumeStatus
+from ntt.model import Route, Volume, VolumeStatus
 from ntt.pulse import Pulse
+from ntt.ranges import Ranges, within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.messages import Survey
 from ntt.readers.opening import open_volume
@@ -71,6 +72,22 @@ def _open_sources(begin: Begin, image: ImageSource) -> tuple[dict[int, Source], 
     return sources, closed
 
 
+def _touched(volumes: tuple[Volume, ...], unread: Ranges) -> dict[int, Ranges]:
+    """The unread bytes that may concern each volume; without any, no file's extents need to be looked up.
+
+    TSK reads no block outside its file system, so unread bytes elsewhere cannot be in its files. An ISO 9660
+    record may point anywhere, and so may a file system that is larger than its partition or the image.
+    """
+    return {
+        volume.index: ()
+        if volume.route is Route.TSK
+        and not volume.finding
+        and not within(unread, volume.offset_bytes, volume.offset_bytes + volume.size_bytes)
+        else unread
+        for volume in volumes
+    }
+
+
 def _keep(large: LargeFile) -> None:
     assert isinstance(large, PlainBlobWriter)
     large.keep()
@@ -91,7 +108,7 @@ def _copy(image_fd: int, pulse: Pulse, frames: Frames) -> None:
     reader = BatchReader(
         sources,
         closed,
-        begin.unread,
+        _touched(begin.volumes, begin.unread),
         image.size_bytes,
         SMALL_BLOB_LIMIT_BYTES,
         new_large_file,

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 from ntt.copier.messages import FileJob
 
-BATCH_FILES = 256
+BATCH_FILES = 1024
 BATCH_BYTES = 8 << 20
 
 
 async def batched(jobs: AsyncIterator[FileJob], large_limit_bytes: int) -> AsyncIterator[tuple[FileJob, ...]]:
-    """At most 256 files and 8 MiB; order is kept but for large files, which go ahead of the batch at hand."""
+    """At most 1,024 files and 8 MiB; order is kept but for large files, which go ahead of the batch at hand."""
     waiting: list[FileJob] = []
     size_bytes = 0
     async for job in jobs:

@@ -47,13 +47,13 @@ Content = bytes | LargeFile | None  # None: nothing to keep
 
 
 class BatchReader:
-    """Reads batches. `sources` by volume index; `failures` are what a source may raise for one file."""
+    """Reads batches. `sources` and `unread` by volume index; `failures` are what a source may raise for one file."""
 
     def __init__(
         self,
         sources: dict[int, Source],
         closed_volumes: dict[int, str],
-        unread: Ranges,
+        unread: dict[int, Ranges],
         image_bytes: int,
         large_limit_bytes: int,
         new_large_file: Callable[[], LargeFile],
@@ -87,10 +87,11 @@ class BatchReader:
     def _read_file(self, source: Source, job: FileJob) -> tuple[Read, Content]:
         damaged: Ranges = ()
         checks: tuple[str, ...] = ()
-        if self._unread and job.size:
+        unread = self._unread[job.volume]
+        if unread and job.size:
             extents = source.extents(job.ino)
-            damaged = damaged_ranges(extents, self._unread)
-            checks = self._causes(extents, damaged)
+            damaged = damaged_ranges(extents, unread)
+            checks = self._causes(extents, damaged, unread)
             if damaged and not difference(stored_ranges(extents), damaged):
                 return _failed("unread: none of its bytes could be read from the medium", "", checks), None
         status = OutcomeStatus.DAMAGED if damaged else OutcomeStatus.COPIED
@@ -115,11 +116,11 @@ class BatchReader:
             raise
         return Read(status, large.digest(), job.size, "", damaged, "", False, checks), large
 
-    def _causes(self, extents: Sequence[Extent], damaged: Ranges) -> tuple[str, ...]:
+    def _causes(self, extents: Sequence[Extent], damaged: Ranges, unread: Ranges) -> tuple[str, ...]:
         """Beyond the end of the image, or in what the map says was not read, or both."""
         if not damaged:
             return ()
-        beyond = damaged_ranges(extents, within(self._unread, self._image_bytes, 1 << 62))
+        beyond = damaged_ranges(extents, within(unread, self._image_bytes, 1 << 62))
         causes = ["detected_beyond_eof"] if beyond else []
         if difference(damaged, beyond):
             causes.append("detected_io_error")

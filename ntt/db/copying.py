@@ -10,7 +10,6 @@ import anyio
 from ntt.db.connection import Connection, Database, translated
 from ntt.db.locks import LockSpace, release_advisory, try_advisory
 from ntt.db.paths import paths_of
-from ntt.errors import MediumError
 
 PAGE_FILES = 20_000
 _REGULAR = "(n.mode & 61440) = 32768"  # S_IFMT, S_IFREG
@@ -115,8 +114,8 @@ class CopyQueue:
                 )
         return len(gone)
 
-    async def prove_done(self) -> None:
-        """Sets `copy_done` in the transaction that sees no regular file without an outcome; MediumError if one is."""
+    async def prove_done(self) -> int:
+        """How many regular files have no outcome; with none, `copy_done` is set in the transaction that saw it."""
         async with self._database.connection() as connection, connection.transaction():
             await connection.fetchval("SELECT id FROM medium WHERE id = $1 FOR UPDATE", self._medium_id)
             left: int = await connection.fetchval(
@@ -124,11 +123,12 @@ class CopyQueue:
                     WHERE n.medium_id = $1 AND {_REGULAR} AND o.ino IS NULL""",
                 self._medium_id,
             )
-            if left:
-                raise MediumError(f"{left:,} files have neither content nor a reason", "run the same command again")
-            await connection.execute(
-                "UPDATE medium SET copy_done = clock_timestamp() WHERE id = $1 AND copy_done IS NULL", self._medium_id
-            )
+            if not left:
+                await connection.execute(
+                    "UPDATE medium SET copy_done = clock_timestamp() WHERE id = $1 AND copy_done IS NULL",
+                    self._medium_id,
+                )
+        return left
 
 
 class Registrar:

@@ -12,7 +12,7 @@ from ntt.db.connection import Connection, Database
 from ntt.db.media import to_multirange
 from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull
 
-FLUSH_ROWS = 2_000
+FLUSH_ROWS = 8_000
 FLUSH_S = 0.5
 ANALYZE_FROM_FILES = 1_000
 _LETTER = {OutcomeStatus.COPIED: b"c", OutcomeStatus.DAMAGED: b"d", OutcomeStatus.FAILED: b"f"}
@@ -154,7 +154,7 @@ class OutcomeWriter:
 async def _prepare(connection: Connection) -> None:
     # a lost commit here is only work done again; `copy_done` is committed with the WAL up to it flushed
     await connection.execute("SET synchronous_commit = off")
-    # the temp table has no statistics, and no plan may scan all blobs for a batch of two thousand
+    # the temp table has no statistics, and no plan may scan all blobs for a batch
     await connection.execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off")
     await connection.execute(
         """CREATE TEMP TABLE IF NOT EXISTS incoming (ino bigint, size bigint, volume smallint, attempts smallint,

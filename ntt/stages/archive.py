@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +48,25 @@ class ArchiveStage:
         """
         folder = work / medium.medium_hash
         folder.mkdir()
-        members = [IMAGE_NAME, MANIFEST_NAME]
-        (folder / IMAGE_NAME).symlink_to(image.absolute())
-        if medium.map_text is not None:
-            (folder / MAP_NAME).write_text(medium.map_text)
-            members.insert(1, MAP_NAME)
-        paths = await write_manifest(self._database, medium, volumes, folder / MANIFEST_NAME)
+        names: list[str] = []
+        paths = 0
+
+        async def members() -> AsyncIterator[str]:
+            nonlocal paths
+            (folder / IMAGE_NAME).symlink_to(image.absolute())
+            names.append(f"{medium.medium_hash}/{IMAGE_NAME}")
+            yield names[-1]
+            if medium.map_text is not None:
+                (folder / MAP_NAME).write_text(medium.map_text)
+                names.append(f"{medium.medium_hash}/{MAP_NAME}")
+                yield names[-1]
+            # made while the image is being compressed
+            paths = await write_manifest(self._database, medium, volumes, folder / MANIFEST_NAME)
+            names.append(f"{medium.medium_hash}/{MANIFEST_NAME}")
+            yield names[-1]
+
         target = self._archive_dir / f"{medium.medium_hash}.tar.zst"
-        names = [f"{medium.medium_hash}/{name}" for name in members]
-        size_bytes = await write_archive(target, work, names, self._level, self._stall_s, advance)
+        size_bytes = await write_archive(target, work, members(), self._level, self._stall_s, advance)
         await self._compare(medium, folder, target, names)
         await ArchiveStamps(self._database).prove_done(medium.id, str(target), size_bytes, medium.image_hash)
         return Archived(target, size_bytes, paths)

@@ -54,17 +54,17 @@ class CopyStage:
         Interrupted when `stop` was requested; StoreError, DatabaseError, MediumError as they come.
         """
         queue = CopyQueue(self._database, image.medium_id)
-        first = left = await queue.pending()
+        pending = await queue.pending()
+        left = pending.files
         for _ in range(ROUNDS):
-            if not left.files or stop.requested:
-                break
-            await self._round(image, queue, total, stop, lambda written: advance(written, first))
-            left = await queue.pending()
-        if stop.requested and left.files:
-            raise Interrupted(f"stopped with {left.files:,} files left", "run the same command again to go on")
-        if left.files:
-            raise MediumError(f"{left.files:,} files could not be brought to an end", "run the same command again")
-        await queue.prove_done()
+            if left and not stop.requested:
+                await self._round(image, queue, total, stop, lambda written: advance(written, pending))
+            left = await queue.prove_done()
+            if not left:
+                return
+            if stop.requested:
+                raise Interrupted(f"stopped with {left:,} files left", "run the same command again to go on")
+        raise MediumError(f"{left:,} files could not be brought to an end", "run the same command again")
 
     async def _round(
         self, image: MediumImage, queue: CopyQueue, total: Written, stop: Stop, advance: Callable[[Written], None]

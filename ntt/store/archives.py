@@ -6,7 +6,7 @@ import fcntl
 import os
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +41,13 @@ def _pipe() -> tuple[int, int]:
 
 
 async def write_archive(
-    target: Path, folder: Path, members: Sequence[str], level: int, stall_s: float, advance: Callable[[int], None]
+    target: Path, folder: Path, members: AsyncIterator[str], level: int, stall_s: float, advance: Callable[[int], None]
 ) -> int:
-    """`members` of `folder` -> `target`, durable under its name on return; its size in bytes.
+    """`members` of `folder`, as they are named -> `target`, durable under its name on return; its size in bytes.
 
-    It grows as `<target>.part` and is renamed at the end; `advance` gets the bytes that tar has read.
-    StoreError when the archive cannot be written, MediumError when its sources cannot be read.
+    A member is archived as soon as it is named, so the next may still be made meanwhile. The archive grows as
+    `<target>.part` and is renamed at the end; `advance` gets the bytes that tar has read. StoreError when the
+    archive cannot be written, MediumError when its sources cannot be read.
     """
     part = target.with_name(target.name + ".part")
     make_folder(target.parent)
@@ -72,19 +73,20 @@ async def write_archive(
 
 
 async def _compress(
-    out: int, folder: Path, members: Sequence[str], level: int, stall_s: float, advance: Callable[[int], None]
+    out: int, folder: Path, members: AsyncIterator[str], level: int, stall_s: float, advance: Callable[[int], None]
 ) -> None:
     reading, writing = _pipe()
     try:
         async with (
             running(zstd_compress(level), stdin=reading, stdout=out, stderr=subprocess.PIPE) as zstd,
-            running(tar_create(str(folder), members), stdout=writing, stderr=subprocess.PIPE) as tar,
+            running(tar_create(str(folder)), stdin=subprocess.PIPE, stdout=writing, stderr=subprocess.PIPE) as tar,
         ):
             os.close(reading)
             os.close(writing)
             reading = writing = -1
             async with anyio.create_task_group() as watch:
                 watch.start_soon(_watch, tar, out, stall_s, advance)
+                await _name_members(tar, members)
                 tar_status = await tar.wait()
                 zstd_status = await zstd.wait()
                 watch.cancel_scope.cancel()
@@ -96,6 +98,16 @@ async def _compress(
         for descriptor in (reading, writing):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+async def _name_members(tar: Child, members: AsyncIterator[str]) -> None:
+    assert tar.process.stdin is not None
+    try:
+        async for name in members:
+            await tar.process.stdin.send(name.encode() + b"\0")
+    except anyio.BrokenResourceError:
+        return  # tar has ended; its status says why
+    await tar.process.stdin.aclose()
 
 
 async def _watch(tar: Child, out: int, stall_s: float, advance: Callable[[int], None]) -> None:

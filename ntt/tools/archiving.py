@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 
+def tar_create(folder: str) -> list[str]:
+    """Writes to standard output what is named on standard input, each name ended by a NUL, as the names come.
 
-def tar_create(folder: str, members: Sequence[str]) -> list[str]:
-    """Writes `members` of `folder` to standard output; links are followed, owners are not kept."""
+    Names are taken below `folder`; links are followed, owners are not kept.
+    """
     return [
         "tar", "--create", "--file=-", "--format=posix", "--dereference", "--owner=0", "--group=0", "--numeric-owner",
-        "--pax-option=delete=atime,delete=ctime", "--directory", folder, "--", *members,
+        "--pax-option=delete=atime,delete=ctime", "--directory", folder, "--null", "--verbatim-files-from",
+        "--files-from=-",
     ]  # fmt: skip
 
 

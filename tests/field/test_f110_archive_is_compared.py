@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from ntt.db.connection import open_database
 from ntt.db.loading import load
 from ntt.errors import NttError
 from ntt.stages import archive
-from ntt.store.archives import write_archive
 
 Tamper = Callable[[Path], None]
 
@@ -32,11 +31,11 @@ def with_tampering(
 ) -> IngestResult:
     """A run in which somebody is at the image just before, and at the archive just after the archive is written."""
 
-    async def tampered(
-        target: Path, folder: Path, members: Sequence[str], level: int, stall_s: float, advance: Callable[[int], None]
-    ) -> int:
+    write_archive = archive.write_archive
+
+    async def tampered(target: Path, *arguments: object) -> int:
         before(image)
-        size_bytes = await write_archive(target, folder, members, level, stall_s, advance)
+        size_bytes = await write_archive(target, *arguments)
         after(target)
         return size_bytes
 

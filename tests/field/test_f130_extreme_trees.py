@@ -15,7 +15,7 @@ from media_images import ext4_image, iso_image, noise, run, written
 MIB = 1 << 20
 GIB = 1 << 30
 PEAK_LIMIT_BYTES = 400 * MIB  # of the largest process; a worker of three million files stays below this, too
-DEEP = 12_000
+DEEP = 10_500
 
 # between the test and the program: what a process inherits as its peak is that of who started it
 MEASURED = "import os, sys; p = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ); _, s, u = os.wait4(p, 0); \
