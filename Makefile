@@ -20,7 +20,7 @@ check: setup-test ## style, types, layers, shell scripts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/mypy scripts/*.py
+	.venv/bin/mypy scripts/*.py bench
 	.venv/bin/lint-imports
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; else echo 'no shellcheck here: scripts not checked'; fi
 
