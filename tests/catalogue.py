@@ -1,4 +1,4 @@
-"""A test's own catalogue: images in by the program's own entry points, rows and stored bytes out by plain SQL and reads."""
+"""A test's own catalogue: images in by the program's entry points, rows and stored bytes out by plain SQL and reads."""
 
 from __future__ import annotations
 

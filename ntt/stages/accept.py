@@ -23,7 +23,8 @@ def accepted(order: Order) -> Iterator[AcceptedImage]:
     """Open for the body. UsageError: no such file, a folder, no permission, empty, text, or a map that does not fit."""
     name = printable(os.fsencode(order.image))
     try:
-        fd = os.open(order.image, os.O_RDONLY | os.O_CLOEXEC)
+        # without O_NONBLOCK opening a named pipe would wait for its writer for ever
+        fd = os.open(order.image, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         hint = "check the path" if error.errno == errno.ENOENT else "check its permissions"
         raise UsageError(f"{name}: {error.strerror}", hint) from None

@@ -17,6 +17,7 @@ from ntt_runs import Machine, until
 from rescued_media import ExpectedFile, RescueMedium
 
 END_OF_ARCHIVE_BYTES = 1024
+_NODES = "node n LEFT JOIN outcome o USING (medium_id, volume, ino)"
 _REGULAR = "(n.mode & 61440) = 32768"
 
 
@@ -57,17 +58,15 @@ def number(url: str, sql: str, *arguments: object) -> int:
 
 
 def pending(url: str) -> int:
-    return number(
-        url,
-        f"SELECT count(*) FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino) WHERE {_REGULAR} AND o.ino IS NULL",
-    )
+    return number(url, f"SELECT count(*) FROM {_NODES} WHERE {_REGULAR} AND o.ino IS NULL")
 
 
-def settle(machine: Machine, url: str | None) -> None:
+def settle(machine: Machine, url: str | None = None) -> None:
     """Waits until the kernel has ended a killed run's processes, and the server its sessions."""
     until(lambda: not [p for p in machine.processes() if "postgres" not in p], "the run's processes are gone")
     if url is not None:
-        busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'ntt %'"
+        sessions = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'ntt %'"
+        busy = f"SELECT count(*) {sessions}"
         until(lambda: number(url, busy) == 0, "the run's sessions are gone")
 
 
@@ -126,8 +125,7 @@ def _stamps_without_proof(url: str, machine: Machine) -> Iterator[str]:
             yield f"{name}: enum_done is {medium['enum_done']}, there are {nodes} nodes"
         left = number(
             url,
-            f"""SELECT count(*) FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
-                WHERE n.medium_id = $1 AND {_REGULAR} AND o.ino IS NULL""",
+            f"SELECT count(*) FROM {_NODES} WHERE n.medium_id = $1 AND {_REGULAR} AND o.ino IS NULL",
             medium["id"],
         )
         if medium["copy_done"] is not None and left:
@@ -138,9 +136,8 @@ def _stamps_without_proof(url: str, machine: Machine) -> Iterator[str]:
             yield f"{name}: the stamps are out of order: {stamps}"
         if medium["archive_done"] is not None:
             yield from _archive_faults(Path(medium["archive_path"]), medium["image_hash"])
-    strays = number(
-        url, f"SELECT count(*) FROM outcome o LEFT JOIN node n USING (medium_id, volume, ino) WHERE NOT coalesce({_REGULAR}, false)"
-    )
+    outcomes = "outcome o LEFT JOIN node n USING (medium_id, volume, ino)"
+    strays = number(url, f"SELECT count(*) FROM {outcomes} WHERE NOT coalesce({_REGULAR}, false)")
     if strays:
         yield f"{strays} outcomes belong to no regular file"
 
@@ -250,18 +247,15 @@ def store_state(url: str, store: Path) -> tuple[StoreState, list[str]]:
                 kept.add(name)
             else:
                 copies, wasted_bytes = copies + 1, wasted_bytes + size
-    missing = [pack_id for pack_id, pack in known.items() if pack["committed_bytes"] and not _pack(store, pack_id).is_file()]
-    faults += [f"pack {pack_id} has bytes committed and no file" for pack_id in missing]
+    for pack_id, pack in known.items():
+        if pack["committed_bytes"] and not (store / "packs" / f"{pack_id:08d}.tar").is_file():
+            faults.append(f"pack {pack_id} has bytes committed and no file")
     for folder, _, names in os.walk(store / "blobs"):
         for name in names:
             kept.add(name)
             if blake3(Path(folder, name).read_bytes()).hexdigest() != name:
                 faults.append(f"plain blob {name} has other content")
     return StoreState(frozenset(kept), copies, wasted_bytes), faults
-
-
-def _pack(store: Path, pack_id: int) -> Path:
-    return store / "packs" / f"{pack_id:08d}.tar"
 
 
 def _members(path: Path) -> Iterator[tuple[str, int, int]]:

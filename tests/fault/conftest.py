@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from rescued_media import RescueMedium, damaged_medium, many_files_medium
 
+from ntt.copier.batches import BATCH_FILES
+
 
 @pytest.fixture(scope="session")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> RescueMedium:
@@ -20,5 +22,5 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RescueMedium:
 
 @pytest.fixture(scope="session")
 def long(tmp_path_factory: pytest.TempPathFactory) -> RescueMedium:
-    """4,000 files: more batches than one worker and its queue hold; never written to."""
-    return many_files_medium(tmp_path_factory.mktemp("long"), 4_000, 600)
+    """More batches than one worker and its queue hold; never written to."""
+    return many_files_medium(tmp_path_factory.mktemp("long"), 8 * BATCH_FILES, 100)

@@ -131,7 +131,7 @@ def faults_of(plan_path: str) -> Faults:
 
 def _what(target: object) -> str:
     """Which of NTT's files a descriptor or path means."""
-    path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fsdecode(target)  # type: ignore[call-overload]
+    path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else str(target)
     for ending, what in {".tar": "pack", ".tar.zst": "archive", ".tar.zst.part": "archive", ".part": "blob"}.items():
         if path.endswith(ending):
             return what
@@ -193,22 +193,23 @@ def _step_bytes(faults: Faults) -> None:
         faults.step(f"{faults.role} pread", "before")
         return _pread(fd, length, offset)
 
-    os.pwritev, os.pwrite = counting_pwritev, counting_pwrite
-    os.preadv, os.pread = counting_preadv, counting_pread
+    for counting in (counting_pwritev, counting_pwrite, counting_preadv, counting_pread):
+        setattr(os, counting.__name__.removeprefix("counting_"), counting)
 
 
 def _step_copied_files(faults: Faults) -> None:
     """Each file that a copy worker takes in hand, in all and by its inode."""
-    from ntt.copier.reading import BatchReader
+    from ntt.copier.messages import FileJob
+    from ntt.copier.reading import BatchReader, Source
 
     read_file = BatchReader._read_file
 
-    def stepping(self: BatchReader, source: object, job: object) -> object:
+    def stepping(self: BatchReader, source: Source, job: FileJob) -> object:
         faults.step("file", "before")
-        faults.strike_only(f"file {job.ino}", "before")  # type: ignore[attr-defined]
-        return read_file(self, source, job)  # type: ignore[arg-type]
+        faults.strike_only(f"file {job.ino}", "before")
+        return read_file(self, source, job)
 
-    BatchReader._read_file = stepping  # type: ignore[assignment,method-assign]
+    setattr(BatchReader, read_file.__name__, stepping)
 
 
 def _step_statements(faults: Faults) -> None:
@@ -236,8 +237,9 @@ def _stepped_statement(
         faults.step(kind, "before")
         strikes = faults.due(kind, "during")
         if strikes and copying:
-            kwargs["records"] = _half_way(faults, strikes, kwargs["records"])
-            result = await call(self, statement, *args, **kwargs)
+            records = kwargs["records"]
+            assert isinstance(records, list)
+            result = await call(self, statement, *args, **{**kwargs, "records": _half_way(faults, strikes, records)})
         elif strikes:
             going = asyncio.ensure_future(call(self, statement, *args, **kwargs))
             await asyncio.sleep(0)  # the statement is on its way now, its answer is not here yet
@@ -275,7 +277,7 @@ def _step_programs(faults: Faults) -> None:
     """Each program that is started; what tar writes goes through a pipe that counts."""
     import anyio
 
-    open_process = anyio.open_process
+    open_process: Callable[..., Awaitable[object]] = anyio.open_process
 
     async def stepping(argv: Sequence[str], **kwargs: object) -> object:
         argv = list(argv)
@@ -285,11 +287,11 @@ def _step_programs(faults: Faults) -> None:
             at = argv.index("tar")
             argv[at:at] = [sys.executable, str(PIPE)]
         faults.step(kind, "before")
-        process = await open_process(argv, **kwargs)  # type: ignore[arg-type]
+        process = await open_process(argv, **kwargs)
         faults.step(kind, "after")
         return process
 
-    anyio.open_process = stepping  # type: ignore[assignment]
+    setattr(anyio, "open_process", stepping)  # noqa: B010 - mypy knows that it is another function
 
 
 def _program(argv: Sequence[str], program: str) -> str:

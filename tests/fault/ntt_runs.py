@@ -60,7 +60,9 @@ class Machine:
     def archives(self) -> Path:
         return Path(self.settings.get("NTT_ARCHIVES", self.home / "archives"))
 
-    def ingest(self, image: Path, *strikes: Strike, map_path: Path | None = None, options: tuple[str, ...] = ()) -> Ended:
+    def ingest(
+        self, image: Path, *strikes: Strike, map_path: Path | None = None, options: tuple[str, ...] = ()
+    ) -> Ended:
         """Runs to its end, or fails the test."""
         with self.started(image, *strikes, map_path=map_path, options=options) as run:
             return run.ended()

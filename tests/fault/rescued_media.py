@@ -41,7 +41,7 @@ def damaged_medium(folder: Path) -> RescueMedium:
     """About 600 small files with doubles, three of more than 1 MiB, hard links, symbolic links; one file is damaged."""
     rng = random.Random(4711)
     tree = folder / "tree"
-    contents = {f"d{n % 17}/e{n % 5}/file {n}.bin": rng.randbytes(rng.randrange(1, 20_000)) for n in range(540)}
+    contents = {f"d{n % 17}/e{n % 5}/file {n}.bin": rng.randbytes(rng.randrange(1, 60_000)) for n in range(540)}
     doubles = {f"double {n}.bin": contents[f"d{n % 17}/e{n % 5}/file {n}.bin"] for n in range(60)}
     large = {f"large {n}.bin": rng.randbytes((1 << 20) + 4096 * n + n) for n in range(3)}
     odd = {"empty": b"", os.fsdecode(b"name \xff\x01"): b"odd", os.fsdecode(DAMAGED): rng.randbytes(40_000)}
@@ -49,7 +49,7 @@ def damaged_medium(folder: Path) -> RescueMedium:
     for number in range(8):
         os.link(tree / f"double {number}.bin", tree / f"hard link {number}.bin")
         os.symlink(f"double {number}.bin", tree / f"soft link {number}")
-    image = _ext4(folder / "medium.img", tree, 16, 2048)
+    image = _ext4(folder / "medium.img", tree, 28, 1024)
     at = image.read_bytes().index(odd[os.fsdecode(DAMAGED)][8192:9216])
     hole = (8192, 8192 + 2 * SECTOR_BYTES)
     files = _expected(tree)
@@ -61,7 +61,9 @@ def damaged_medium(folder: Path) -> RescueMedium:
     return RescueMedium(image, map_path, files, blake3(image.read_bytes()).hexdigest())
 
 
-def many_files_medium(folder: Path, files: int, size_bytes: int, seed: int = 7, doubles_of: int | None = None) -> RescueMedium:
+def many_files_medium(
+    folder: Path, files: int, size_bytes: int, seed: int = 7, doubles_of: int | None = None
+) -> RescueMedium:
     """`files` of one size without damage; `doubles_of`: the contents are those of that seed, but for one file."""
     rng = random.Random(seed if doubles_of is None else doubles_of)
     tree = folder / f"tree {seed}"

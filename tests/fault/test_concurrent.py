@@ -9,12 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 from catalogue_state import broken_promises, number, pending, rows, state_of, store_state, unfinished_business
+from database_server import TEMPLATE, DatabaseServer
 from fault_plan import Run, Strike
 from ntt_runs import Machine
 from rescued_media import RescueMedium, many_files_medium
 
 WASTE_LIMIT = 0.001
 FILES = 3_000
+TRIES = 3  # how close the two run together is chance
 
 
 @pytest.fixture
@@ -96,15 +98,18 @@ def test_of_two_started_at_once_one_at_least_completes(
 
 
 def test_two_media_with_the_same_files_at_once_waste_next_to_nothing(
-    machine: Machine, database_url: str, twins: tuple[RescueMedium, RescueMedium], record_property: pytest.RecordProperty
+    tmp_path: Path, database_server: DatabaseServer, twins: tuple[RescueMedium, RescueMedium]
 ) -> None:
-    with machine.started(twins[0].image) as first, machine.started(twins[1].image) as second:
-        both = [first.ended(), second.ended()]
-    assert [ended.status for ended in both] == [0, 0], [ended.stderr for ended in both]
-    both_are_whole(machine, database_url, twins)
-    wasted = store_state(database_url, machine.store)[0].wasted
-    record_property("wasted_contents", wasted)
-    assert wasted <= WASTE_LIMIT * FILES, f"{wasted:,} of {FILES:,} contents were stored twice"
+    wasted: list[int] = []
+    for number_of_try in range(TRIES):
+        with database_server.database(TEMPLATE) as url:
+            machine = Machine(tmp_path / f"home{number_of_try}", url)
+            with machine.started(twins[0].image) as first, machine.started(twins[1].image) as second:
+                both = [first.ended(), second.ended()]
+            assert [ended.status for ended in both] == [0, 0], [ended.stderr for ended in both]
+            both_are_whole(machine, url, twins)
+            wasted.append(store_state(url, machine.store)[0].wasted)
+    assert max(wasted) <= WASTE_LIMIT * FILES, f"of {FILES:,} contents were stored twice: {wasted}"
 
 
 def test_what_is_stored_twice_at_worst_is_counted_as_waste(

@@ -25,6 +25,8 @@ POINTS = 60
 BYTE_POINTS = {"bytes hashed": 2, "bytes packed": 3, "bytes of large blobs": 2, "bytes archived": 3}
 READING = ("sql read", "copy pread", "walk pread", "ntt pread", "file", "ntt ftruncate pulse")
 PROBLEMS_RECORDED = 1
+KILLED = -9
+TRIES = 3  # which of two workers takes a batch is chance: a run may not come to a point
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,9 @@ def _points(first: list[Step], second: list[Step], sizes: dict[str, int]) -> Ite
     """Each kind of step that changes something, at one of its occurrences; by bytes; the rest spread evenly."""
     rng = random.Random(SEED)
     for kind, number in BYTE_POINTS.items():
+        part_bytes = sizes[kind] // number
         for part in range(number):
-            yield Strike(kind, KillNtt(), rng.randrange(sizes[kind] * part // number, sizes[kind] * (part + 1) // number))
+            yield Strike(kind, KillNtt(), part * part_bytes + rng.randrange(part_bytes))
     again = Counter(second)
     sure: dict[str, list[tuple[int, str]]] = {}
     seen: Counter[Step] = Counter()
@@ -80,9 +83,8 @@ def _points(first: list[Step], second: list[Step], sizes: dict[str, int]) -> Ite
         yield spread[(2 * part + 1) * len(spread) // (2 * left)]
 
 
-def _killed_then_again(machine: Machine, medium: RescueMedium, point: Strike) -> tuple[Ended, Ended]:
-    killed = machine.ingest(medium.image, point, map_path=medium.map_path)
-    assert killed.status == -9, f"{point} was never come to: exit {killed.status}\n{killed.stderr}"
+def _gone_on_with(machine: Machine, medium: RescueMedium, point: Strike) -> Ended:
+    """The run after the killed one; what must be true at every instant is true in between."""
     url = machine.database_url or _still_running(machine)
     settle(machine, url)
     open_attempts: list[int] = []
@@ -93,7 +95,7 @@ def _killed_then_again(machine: Machine, medium: RescueMedium, point: Strike) ->
     with _server(machine) as url:
         closed = rows(url, "SELECT state FROM stage_run WHERE id = ANY($1::bigint[])", open_attempts)
     assert [row["state"] for row in closed] == ["interrupted"] * len(open_attempts)
-    return killed, again
+    return again
 
 
 def _still_running(machine: Machine) -> str | None:
@@ -120,23 +122,30 @@ def _server(machine: Machine) -> Iterator[str]:
     if machine.database_url:
         yield machine.database_url
         return
-    with anyio.from_thread.start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(embedded_server(machine.home, None)) as url:
-            yield url
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(embedded_server(machine.home, None)) as url,
+    ):
+        yield url
 
 
 @pytest.mark.parametrize("number", range(POINTS))
-@pytest.mark.timeout(180)
 def test_killed_at_any_step_the_next_run_loses_nothing(
-    number: int, undisturbed: Undisturbed, damaged: RescueMedium, database_url: str, tmp_path: Path
+    number: int, undisturbed: Undisturbed, damaged: RescueMedium, database_server: DatabaseServer, tmp_path: Path
 ) -> None:
     point = undisturbed.points[number]
-    machine = Machine(tmp_path / "home", database_url)
-    _, again = _killed_then_again(machine, damaged, point)
-    assert again.status == undisturbed.status, f"{point}: {again.stderr}"
-    assert broken_promises(database_url, machine) == [], str(point)
-    assert unfinished_business(database_url, machine, damaged) == [], str(point)
-    assert state_of(database_url, damaged.image_hash) == undisturbed.state, str(point)
+    for tried in range(TRIES):
+        with database_server.database(TEMPLATE) as url:
+            machine = Machine(tmp_path / f"home{tried}", url)
+            if machine.ingest(damaged.image, point, map_path=damaged.map_path).status != KILLED:
+                continue
+            again = _gone_on_with(machine, damaged, point)
+            assert again.status == undisturbed.status, f"{point}: {again.stderr}"
+            assert broken_promises(url, machine) == [], str(point)
+            assert unfinished_business(url, machine, damaged) == [], str(point)
+            assert state_of(url, damaged.image_hash) == undisturbed.state, str(point)
+            return
+    pytest.fail(f"{point} was never come to")
 
 
 IN_THE_HOMES_OWN_SERVER = (
@@ -151,12 +160,12 @@ IN_THE_HOMES_OWN_SERVER = (
 
 
 @pytest.mark.parametrize("point", IN_THE_HOMES_OWN_SERVER, ids=str)
-@pytest.mark.timeout(180)
 def test_killed_with_a_server_of_its_own_the_next_run_loses_nothing(
     point: Strike, undisturbed: Undisturbed, damaged: RescueMedium, tmp_path: Path
 ) -> None:
     machine = Machine(tmp_path / "home")
-    _, again = _killed_then_again(machine, damaged, point)
+    assert machine.ingest(damaged.image, point, map_path=damaged.map_path).status == KILLED, "never come to"
+    again = _gone_on_with(machine, damaged, point)
     assert again.status == undisturbed.status, f"{point}: {again.stderr}"
     assert machine.processes() == []
     with _server(machine) as url:

@@ -31,7 +31,8 @@ class PoisonedImage(mfusepy.Operations):
         self._poison = range(start, end)
 
     def init(self, path: str) -> None:
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:
         if path == "/":

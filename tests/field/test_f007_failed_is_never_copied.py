@@ -42,6 +42,25 @@ def test_f007_a_failed_file_stays_failed_when_the_medium_comes_again(catalogue: 
     assert catalogue.value("SELECT count(*) FROM diagnostic_event") == 1
 
 
+def test_f007_retry_copies_exactly_the_failed_files_and_only_when_told_to(catalogue: Catalogue, tmp_path: Path) -> None:
+    image, map_path = with_lost_file(catalogue, tmp_path)
+    report = catalogue.one(image, map_path)
+    before = catalogue.rows("SELECT xmin::text, * FROM outcome ORDER BY ino")
+    dry = catalogue.command("retry", report.medium_hash[:8])
+    assert "lost" in dry.stdout
+    assert catalogue.rows("SELECT xmin::text, * FROM outcome ORDER BY ino") == before
+    other = catalogue.command("retry", report.medium_hash[:8], "--reason", "no such reason", "--apply")
+    assert other.status == 0, other.stderr
+    assert catalogue.rows("SELECT xmin::text, * FROM outcome ORDER BY ino") == before
+    # as if its failure had been one of the machine, not of the medium
+    catalogue.rows("UPDATE medium SET unread = '{}', unread_bytes = 0, health = 'ok'")
+    applied = catalogue.command("retry", report.medium_hash[:8], "--reason", "unread", "--apply")
+    assert applied.status == 0, applied.stderr
+    after = catalogue.rows("SELECT xmin::text, * FROM outcome ORDER BY ino")
+    assert [row for row in after if row in before] == [row for row in before if row["status"] == b"c"]
+    assert catalogue.files(report.medium_hash)[b"lost"] == noise(6000, 2)
+
+
 @pytest.mark.parametrize("claim", ["status = 'c'", "status = 'c', reason = NULL", "status = 'd'", "reason = NULL"])
 def test_f007_the_database_refuses_to_call_a_failed_file_anything_else(
     catalogue: Catalogue, tmp_path: Path, claim: str

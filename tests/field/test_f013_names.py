@@ -18,7 +18,7 @@ NAMES = [
     b"\\N",
     b"\\.",
     b"'single' \"double\" `back`",
-    b"{curly,\"array\"}",
+    b'{curly,"array"}',
     b"latin1-caf\xe9",
     b"half \xc3",
     b"surrogate \xed\xa0\x80",

@@ -20,7 +20,9 @@ def all_rows(catalogue: Catalogue) -> dict[str, list[asyncpg.Record]]:
         table: sorted(catalogue.rows(f"SELECT xmin::text, ctid::text, * FROM {table}"), key=lambda r: str(r["ctid"]))
         for table in TABLES
         if table != "medium"
-    } | {"medium": catalogue.rows("SELECT id, medium_hash, enum_done, copy_done, archive_done, archive_path FROM medium")}
+    } | {
+        "medium": catalogue.rows("SELECT id, medium_hash, enum_done, copy_done, archive_done, archive_path FROM medium")
+    }
 
 
 def disc(folder: Path) -> Path:

@@ -125,6 +125,8 @@ async def test_f110_a_load_never_creates_a_medium(catalogue: Catalogue) -> None:
             load(database, 4711),
         ):
             pass
-    async with open_database(Settings(home=catalogue.home, database_url=catalogue.url)) as database:
-        async with database.connection() as connection:
-            assert await connection.fetchval("SELECT count(*) FROM medium") == 0
+    async with (
+        open_database(Settings(home=catalogue.home, database_url=catalogue.url)) as database,
+        database.connection() as connection,
+    ):
+        assert await connection.fetchval("SELECT count(*) FROM medium") == 0

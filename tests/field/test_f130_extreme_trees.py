@@ -14,7 +14,7 @@ from media_images import ext4_image, iso_image, noise, run, written
 
 MIB = 1 << 20
 GIB = 1 << 30
-PEAK_LIMIT_BYTES = 400 * MIB  # of the largest process; a worker of three million files stays below this, too
+PEAK_LIMIT_BYTES = 150 * MIB  # of the largest of its processes
 DEEP = 10_500
 
 # between the test and the program: what a process inherits as its peak is that of who started it

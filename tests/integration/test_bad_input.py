@@ -235,9 +235,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_the_next_goes_on(home: Path, data
 
 
 @pytest.mark.parametrize("home_is", ["a file", "below a file", "read-only"])
-def test_a_home_that_cannot_be_written_is_said(
-    database_url: str, disc: Path, tmp_path: Path, home_is: str
-) -> None:
+def test_a_home_that_cannot_be_written_is_said(database_url: str, disc: Path, tmp_path: Path, home_is: str) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with small_disk(tmp_path / "small", 1) as small:
         run("mount", "-o", "remount,ro", small)
@@ -294,9 +292,7 @@ def test_a_database_that_does_not_exist_is_said(home: Path, disc: Path, database
 
 
 @pytest.mark.parametrize(("version", "words"), [(0, "run `ntt db upgrade`"), (99, "older than the database")])
-def test_a_database_of_another_version_is_refused(
-    catalogue: Catalogue, disc: Path, version: int, words: str
-) -> None:
+def test_a_database_of_another_version_is_refused(catalogue: Catalogue, disc: Path, version: int, words: str) -> None:
     catalogue.rows("UPDATE ntt_schema SET version = $1", version)
     for arguments in (("ingest", disc), ("audit",)):
         assert_one_line(catalogue.command(*arguments), EXIT_FAILED, words)
@@ -312,7 +308,9 @@ def test_a_hash_that_nothing_or_too_much_begins_with_is_refused(
     other = iso_image(tmp_path / "other.iso", written(tmp_path / "other", {"other": noise(60_000, 99)}))
     for number, image in enumerate((disc, other)):
         report = catalogue.one(image)
-        catalogue.rows("UPDATE medium SET medium_hash = $1 WHERE medium_hash = $2", f"abc{number:029}", report.medium_hash)
+        catalogue.rows(
+            "UPDATE medium SET medium_hash = $1 WHERE medium_hash = $2", f"abc{number:029}", report.medium_hash
+        )
     target = tmp_path / "out"
     assert_one_line(catalogue.command("restore", "abc", target), EXIT_USAGE, "ambiguous", f"abc{0:029}", f"abc{1:029}")
     assert_one_line(catalogue.command("restore", "def", target), EXIT_USAGE, "no medium begins with def")

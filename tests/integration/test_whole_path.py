@@ -77,7 +77,12 @@ def test_every_command_that_lists_says_it_in_json(home: Path, database_url: str,
     listed = catalogue.command("list", "--json").json
     assert isinstance(listed, dict)
     assert [medium["medium_hash"] for medium in listed["media"]] == [report.medium_hash]
-    for arguments in (("status", report.medium_hash), ("problems", report.medium_hash), ("audit",), ("verify", "--all")):
+    for arguments in (
+        ("status", report.medium_hash),
+        ("problems", report.medium_hash),
+        ("audit",),
+        ("verify", "--all"),
+    ):
         ended = catalogue.command(*arguments, "--json")
         assert ended.status == 0, ended.stderr
         assert ended.json, arguments
