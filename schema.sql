@@ -34,7 +34,7 @@ CREATE TABLE medium (
     problems        jsonb,                    -- bounded summary; NULL: nothing at all was found
     CHECK (copy_done IS NULL OR (enum_done IS NOT NULL AND copy_done >= enum_done)),
     CHECK (archive_done IS NULL OR (copy_done IS NOT NULL AND archive_done >= enum_done
-                                    AND archived_image_hash = image_hash))
+                                    AND archived_image_hash IS NOT DISTINCT FROM image_hash))
 );
 CREATE INDEX medium_sample_hash ON medium (sample_hash);
 CREATE INDEX medium_image_hash ON medium (image_hash);

@@ -33,6 +33,7 @@ from ntt.errors import (
 )
 from ntt.eventlog import Both, EventLog, event_log
 from ntt.model import Order
+from ntt.names import storable
 from ntt.operations.ingest_report import MediumReport, RunFacts, medium_report
 from ntt.orchestrator import Ingested, Orchestrator, Stages
 from ntt.progress import Reporter, Stop
@@ -194,11 +195,11 @@ async def retry(
 def _failure(order: Order, error: BaseException, log: EventLog) -> Failure:
     """An error that a user can act on becomes the image's failure; a bug goes on up."""
     cause = first_cause(error)
-    log.failed(str(order.image), cause)
+    log.failed(storable(str(order.image)), cause)
     if not isinstance(cause, NttError):
         raise error
     alone = isinstance(cause, UsageError | MediumError | BusyError | Interrupted)
-    return Failure(str(order.image), str(cause), cause.exit_status, alone)
+    return Failure(storable(str(order.image)), str(cause), cause.exit_status, alone)
 
 
 def _require_space(settings: Settings, order: Order) -> None:

@@ -46,3 +46,12 @@ def _shown(character: str) -> str:
     if unicodedata.category(character) in _UNSAFE:
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return character
+
+
+def storable(path: str) -> str:
+    """A path of this machine as text: itself, or escaped where it is not UTF-8 (then it opens no file)."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return printable(path)
+    return path

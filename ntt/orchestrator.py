@@ -22,6 +22,7 @@ from ntt.db.runs import Attempt, StageRuns
 from ntt.db.summary import Problems
 from ntt.errors import Interrupted, MediumError
 from ntt.model import AcceptedImage, Identity, Order, Stage
+from ntt.names import storable
 from ntt.progress import Reporter, Stop, Work
 from ntt.stages.accept import accepted
 from ntt.stages.archive import ArchiveStage, archive_is_there
@@ -117,7 +118,9 @@ class Orchestrator:
         self, order: Order, image: AcceptedImage, identity: Identity, found: Recognised, result: Ingested
     ) -> None:
         await self._runs.abandon(found.medium_id)
-        await self._media.sight(found.medium_id, str(image.path.absolute()), order.label, self._database.run_id)
+        await self._media.sight(
+            found.medium_id, storable(str(image.path.absolute())), order.label, self._database.run_id
+        )
         await self._say(image, found)
         medium = await self._media.by_id(found.medium_id)
         if found.recognition is Recognition.OTHER_PASS and not order.replace:
@@ -125,7 +128,7 @@ class Orchestrator:
         replace = order.replace and medium.enum_done is not None
         if replace:
             await self._undo(medium)
-            await self._media.take_image(medium.id, str(image.path.absolute()), identity, image.map_text)
+            await self._media.take_image(medium.id, storable(str(image.path.absolute())), identity, image.map_text)
             medium = await self._media.by_id(medium.id)
         if medium.enum_done is None or replace:
             await self._record_identify(medium, identity, result)

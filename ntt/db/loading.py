@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from ntt.db.connection import Connection, Database
+from ntt.db.connection import Connection, Database, translated
+from ntt.errors import MediumError
 from ntt.model import Entry, Layout
 
 MODE_BITS = 0o177777
@@ -52,34 +53,37 @@ class Load:
     async def volumes(self, layout: Layout) -> None:
         """Replaces what was recorded of the medium's volumes."""
         medium_id = self._medium_id
-        await self._connection.execute("DELETE FROM volume WHERE medium_id = $1", medium_id)
-        await self._connection.executemany(
-            "INSERT INTO volume VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            [
-                (medium_id, v.index, v.scheme, v.offset_bytes, v.size_bytes, v.fstype, v.route.value, v.label,
-                 v.status.value, v.finding, v.next_step)
-                for v in layout.volumes
-            ],
-        )  # fmt: skip
+        with translated():
+            await self._connection.execute("DELETE FROM volume WHERE medium_id = $1", medium_id)
+            await self._connection.executemany(
+                "INSERT INTO volume VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                [
+                    (medium_id, v.index, v.scheme, v.offset_bytes, v.size_bytes, v.fstype, v.route.value, v.label,
+                     v.status.value, v.finding, v.next_step)
+                    for v in layout.volumes
+                ],
+            )  # fmt: skip
 
     async def entries(self, volume: int, entries: Sequence[Entry]) -> None:
         """Adds entries of a volume; an inode's row comes with its first entry."""
         medium_id, loaded = self._medium_id, self.loaded
         new = [e for e in entries if e.new_inode]
-        await self._connection.copy_records_to_table(
-            "node",
-            columns=_NODE,
-            records=[
-                (e.ino, _fitting(e.size), _fitting(e.mtime_s), e.first_byte, medium_id, e.mtime_ns % 1_000_000_000,
-                 e.mode & MODE_BITS, _fitting(e.uid), _fitting(e.gid), volume, e.link_target)
-                for e in new
-            ],
-        )  # fmt: skip
-        await self._connection.copy_records_to_table(
-            "name",
-            columns=_NAME,
-            records=[(e.ino, e.parent_ino, medium_id, volume, _flags(e), e.name) for e in entries],
-        )
+        with translated():  # here, not only around the load: what leaves a task group is no single error any more
+            await self._connection.copy_records_to_table(
+                "node",
+                columns=_NODE,
+                records=[
+                    (e.ino, _fitting(e.size), _fitting(e.mtime_s), e.first_byte, medium_id,
+                     e.mtime_ns % 1_000_000_000, e.mode & MODE_BITS, _fitting(e.uid), _fitting(e.gid), volume,
+                     e.link_target)
+                    for e in new
+                ],
+            )  # fmt: skip
+            await self._connection.copy_records_to_table(
+                "name",
+                columns=_NAME,
+                records=[(e.ino, e.parent_ino, medium_id, volume, _flags(e), e.name) for e in entries],
+            )
         regular = [_fitting(e.size) for e in new if e.is_regular]
         loaded.nodes += len(new)
         loaded.names += len(entries)
@@ -87,7 +91,8 @@ class Load:
         loaded.bytes += sum(regular)
 
     async def problems(self, problems: Sequence[Problem]) -> None:
-        await insert_problems(self._connection, self._medium_id, "enumerate", problems)
+        with translated():
+            await insert_problems(self._connection, self._medium_id, "enumerate", problems)
 
 
 def _fitting(number: int) -> int:
@@ -118,7 +123,9 @@ async def load(database: Database, medium_id: int) -> AsyncIterator[Load]:
     """
     async with database.connection() as connection:
         async with connection.transaction():
-            await connection.fetchval("SELECT id FROM medium WHERE id = $1 FOR UPDATE", medium_id)
+            # a load never creates a medium
+            if await connection.fetchval("SELECT id FROM medium WHERE id = $1 FOR UPDATE", medium_id) is None:
+                raise MediumError(f"there is no medium {medium_id} to load", "identify it first")
             for table in TABLES:
                 await connection.execute(f"DELETE FROM {table} WHERE medium_id = $1", medium_id)
             await connection.execute(

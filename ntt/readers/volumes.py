@@ -6,10 +6,25 @@ from ntt.model import Layout, Route, Volume, VolumeStatus
 from ntt.ranges import total, within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.blank import Blank, blank_fill
+from ntt.readers.magic_numbers import MAGIC_NUMBERS
 from ntt.readers.opening import open_volume
 from ntt.readers.partition_tables import WITHOUT_FILES, Partition, Table, read_table
 from ntt.readers.signatures import Recognised, recognise
 
+TRIED = ", ".join(
+    (
+        "GPT",
+        "MBR",
+        "ISO 9660",
+        "UDF",
+        "ext2/3/4",
+        "FAT12/16/32",
+        "exFAT",
+        "NTFS",
+        "BitLocker",
+        *dict.fromkeys(magic.fstype for magic in MAGIC_NUMBERS),
+    )
+)
 LOOK_CLOSER = "look at it with `file -s` and a hex viewer; if it should hold files, image the medium again"
 CHECK_A_COPY = "image the medium again, or repair a copy of the image with the file system's own checker"
 
@@ -124,7 +139,7 @@ def _unknown(source: ImageSource, index: int, scheme: str, partition: Partition)
     blank = blank_fill(source, partition.offset_bytes, end)
     if blank is not None:
         return _finding(index, scheme, partition, "blank", _blank_sentence(blank, kind), "nothing to do if it is new")
-    finding = f"no known file system, partition table or archive{kind}"
+    finding = f"none of what is known{kind}: tried {TRIED}"
     if unread:
         finding += f"; {unread} of its bytes could not be read"
     return _finding(index, scheme, partition, "unknown", finding, LOOK_CLOSER)
@@ -132,7 +147,7 @@ def _unknown(source: ImageSource, index: int, scheme: str, partition: Partition)
 
 def _blank_sentence(blank: Blank, kind: str) -> str:
     judged = "every byte was looked at" if blank.is_whole else f"{blank.sampled_bytes} bytes in samples were looked at"
-    return f"blank{kind}: nothing but 0x{blank.fill:02X} ({judged})"
+    return f"blank{kind}: nothing but 0x{blank.fill:02X} ({judged}); tried {TRIED}"
 
 
 def _finding(index: int, scheme: str, partition: Partition, fstype: str, finding: str, next_step: str) -> Volume:

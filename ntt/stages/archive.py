@@ -14,7 +14,7 @@ from ntt.db.manifest import write_manifest
 from ntt.db.media import Medium
 from ntt.errors import MediumError
 from ntt.model import Volume
-from ntt.store.archives import read_members, write_archive
+from ntt.store.archives import read_members, written_archive
 
 IMAGE_NAME = "image.img"
 MAP_NAME = "image.map"
@@ -66,19 +66,19 @@ class ArchiveStage:
             yield names[-1]
 
         target = self._archive_dir / f"{medium.medium_hash}.tar.zst"
-        size_bytes = await write_archive(target, work, members(), self._level, self._stall_s, advance)
-        await self._compare(medium, folder, target, names)
-        await ArchiveStamps(self._database).prove_done(medium.id, str(target), size_bytes, medium.image_hash)
-        return Archived(target, size_bytes, paths)
+        writing = written_archive(target, work, members(), self._level, self._stall_s, advance)
+        async with writing as part:
+            await self._compare(medium, folder, part.path, names)
+        await ArchiveStamps(self._database).prove_done(medium.id, str(target), part.size_bytes, medium.image_hash)
+        return Archived(target, part.size_bytes, paths)
 
-    async def _compare(self, medium: Medium, folder: Path, target: Path, names: list[str]) -> None:
+    async def _compare(self, medium: Medium, folder: Path, archive: Path, names: list[str]) -> None:
         """What the archive holds, read back, against the image's identity and the small files as they lie here."""
-        found = {member.name: member.content_hash for member in await read_members(target)}
+        found = {member.name: member.content_hash for member in await read_members(archive)}
         for name in names:
             path = folder / name.split("/", 1)[1]
             expected = medium.image_hash if path.name == IMAGE_NAME else blake3(path.read_bytes()).hexdigest()
             if found.get(name) != expected:
-                target.unlink(missing_ok=True)
                 what = "the image changed since it was enumerated" if path.name == IMAGE_NAME else f"{name} differs"
                 raise MediumError(f"the archive read back is not what was archived: {what}", "run again")
         if set(found) != set(names):

@@ -15,6 +15,7 @@ from ntt.db.media import Media, Medium
 from ntt.errors import MediumError
 from ntt.identity import assigned_hash, look_alike_hash
 from ntt.model import AcceptedImage, Identity
+from ntt.names import storable
 from ntt.ranges import Ranges, difference, intersection, total, within
 from ntt.store.archives import pass_member
 
@@ -49,7 +50,7 @@ class RecogniseStage:
 
     async def run(self, image: AcceptedImage, identity: Identity, human: str) -> Recognised:
         """The medium has a row when this returns. To be called with the image's lock held."""
-        path = str(image.path.absolute())
+        path = storable(str(image.path.absolute()))
         same = await self._media.with_image(identity.image_hash)
         if identity.informative and same:
             return await self._known(same[0], path, identity, image.map_text)

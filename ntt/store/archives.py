@@ -40,18 +40,27 @@ def _pipe() -> tuple[int, int]:
     return reading, writing
 
 
-async def write_archive(
-    target: Path, folder: Path, members: AsyncIterator[str], level: int, stall_s: float, advance: Callable[[int], None]
-) -> int:
-    """`members` of `folder`, as they are named -> `target`, durable under its name on return; its size in bytes.
+@dataclass(frozen=True, slots=True)
+class ArchivePart:
+    """An archive that is durable but does not have its name yet."""
 
-    A member is archived as soon as it is named, so the next may still be made meanwhile. The archive grows as
-    `<target>.part` and is renamed at the end; `advance` gets the bytes that tar has read. StoreError when the
-    archive cannot be written, MediumError when its sources cannot be read.
+    path: Path
+    size_bytes: int
+
+
+@asynccontextmanager
+async def written_archive(
+    target: Path, folder: Path, members: AsyncIterator[str], level: int, stall_s: float, advance: Callable[[int], None]
+) -> AsyncIterator[ArchivePart]:
+    """`members` of `folder`, as they are named -> `<target>.part`, durable, for the body to read back.
+
+    When the body ends well it gets its name, over an older archive if there is one; otherwise it is removed.
+    A member is archived as soon as it is named, so the next may still be made meanwhile. `advance` gets the
+    bytes that tar has read. StoreError when it cannot be written, MediumError when its sources cannot be read.
     """
     part = target.with_name(target.name + ".part")
-    make_folder(target.parent)
     with store_errors(target):
+        make_folder(target.parent)
         out = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         fcntl.flock(out, fcntl.LOCK_EX)  # whoever finds it unlocked knows that its writer is gone
     try:
@@ -59,9 +68,10 @@ async def write_archive(
         with store_errors(target):
             os.fchmod(out, FILE_MODE)
             await anyio.to_thread.run_sync(os.fsync, out)
-            size_bytes = os.fstat(out).st_size
             # what is read back then must come from the disk, not from memory
             os.posix_fadvise(out, 0, 0, os.POSIX_FADV_DONTNEED)
+        yield ArchivePart(part, os.fstat(out).st_size)
+        with store_errors(target):
             part.rename(target)
             sync_folder(target.parent)
     except BaseException:
@@ -69,7 +79,6 @@ async def write_archive(
         raise
     finally:
         os.close(out)
-    return size_bytes
 
 
 async def _compress(

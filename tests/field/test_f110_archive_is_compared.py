@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ntt.db.connection import open_database
 from ntt.db.loading import load
 from ntt.errors import NttError
 from ntt.stages import archive
+from ntt.store.archives import ArchivePart
 
 Tamper = Callable[[Path], None]
 
@@ -31,15 +33,16 @@ def with_tampering(
 ) -> IngestResult:
     """A run in which somebody is at the image just before, and at the archive just after the archive is written."""
 
-    write_archive = archive.write_archive
+    written_archive = archive.written_archive
 
-    async def tampered(target: Path, *arguments: object) -> int:
+    @asynccontextmanager
+    async def tampered(target: Path, *arguments: object) -> AsyncIterator[ArchivePart]:
         before(image)
-        size_bytes = await write_archive(target, *arguments)
-        after(target)
-        return size_bytes
+        async with written_archive(target, *arguments) as part:
+            after(part.path)
+            yield part
 
-    monkeypatch.setattr(archive, "write_archive", tampered)
+    monkeypatch.setattr(archive, "written_archive", tampered)
     return catalogue.ingest(image)
 
 
@@ -63,14 +66,14 @@ def cut_in_half(path: Path) -> None:
 
 def replace_by_a_small_one(path: Path) -> None:
     """A faultless archive under the right name, of something else."""
-    name = path.name.removesuffix(".tar.zst")
+    name = path.name.removesuffix(".tar.zst.part")
     other = written(path.parent / "other", {f"{name}/image.img": b"x" * 2048, f"{name}/manifest.jsonl.zst": b"y"})
     path.unlink()
     run("tar", "--zstd", "-cf", path, "-C", other, f"{name}/image.img", f"{name}/manifest.jsonl.zst")
 
 
 def add_a_member(path: Path) -> None:
-    name = path.name.removesuffix(".tar.zst")
+    name = path.name.removesuffix(".tar.zst.part")
     unpacked = path.parent / "unpacked"
     unpacked.mkdir()
     run("tar", "--zstd", "-xf", path, "-C", unpacked)

@@ -14,9 +14,18 @@ from ntt.db.archiving import ArchiveStamps
 from ntt.db.media import Media, Medium
 from ntt.errors import UsageError
 from ntt.operations.verify import VerifyReport, verify
-from ntt.store.archives import write_archive
+from ntt.store.archives import written_archive
 from ntt.store.packs import BLOCK_BYTES
 from ntt.text import verify_lines
+
+
+async def written(target: Path, work: Path, name: str) -> int:
+    async def members() -> AsyncIterator[str]:
+        yield name
+
+    async with written_archive(target, work, members(), 1, 60, lambda _: None) as part:
+        pass
+    return part.size_bytes
 
 
 @pytest.fixture
@@ -62,7 +71,7 @@ async def archived(catalogue: Catalogue, tmp_path: Path) -> Medium:
     (work / medium.medium_hash).mkdir(parents=True)
     (work / medium.medium_hash / "image.img").write_bytes(image.read_bytes())
     target = catalogue.archives / f"{medium.medium_hash}.tar.zst"
-    size = await write_archive(target, work, [f"{medium.medium_hash}/image.img"], 1, 60, lambda _: None)
+    size = await written(target, work, f"{medium.medium_hash}/image.img")
     await ArchiveStamps(catalogue.database).prove_done(medium.id, str(target), size, medium.image_hash)
     return await Media(catalogue.database).by_id(medium.id)
 
@@ -145,6 +154,6 @@ async def test_an_archive_of_another_image_is_found(catalogue: Catalogue, tmp_pa
     work = tmp_path / "work"
     (work / medium.medium_hash / "image.img").write_bytes(b"another image")
     target = Path(medium.archive_path or "")
-    await write_archive(target, work, [f"{medium.medium_hash}/image.img"], 1, 60, lambda _: None)
+    await written(target, work, f"{medium.medium_hash}/image.img")
     (damaged,) = (await verified(catalogue, medium)).damaged_archives
     assert "another image" in damaged.reason
