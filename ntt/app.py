@@ -18,7 +18,7 @@ from ntt.db.embedded import embedded_server, has_server
 from ntt.db.manifest import write_manifest
 from ntt.db.media import Media, Medium
 from ntt.db.runs import first_cause
-from ntt.db.schema import SCHEMA_VERSION, ensure_schema, schema_version, upgrade
+from ntt.db.schema import SCHEMA_VERSION, catalogue_mark, ensure_schema, schema_version, upgrade
 from ntt.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -42,7 +42,7 @@ from ntt.stages.copy import CopyStage
 from ntt.stages.enumerate import EnumerateStage
 from ntt.stages.identify import IdentifyStage
 from ntt.stages.recognise import RecogniseStage
-from ntt.store.layout import StoreLayout, make_folder, store_errors
+from ntt.store.layout import StoreLayout, make_folder, store_errors, sync_file
 from ntt.store.packs import cut
 from ntt.store.plain import remove_orphans
 from ntt.store.scratch import remove_parts, scratch_folder
@@ -140,6 +140,9 @@ async def _at_work(
         catalogue = await stack.enter_async_context(open_catalogue(settings, run_id))
         work = stack.enter_context(scratch_folder(settings.work_dir, run_id))
         catalogue.store.prepare()
+        async with catalogue.database.connection() as connection:
+            mark, has_contents = await catalogue_mark(connection)
+        catalogue.store.belong_to(mark, has_contents=has_contents)
         with store_errors(settings.store_dir):
             remove_orphans(catalogue.store)
             remove_parts(settings.archive_dir)
@@ -186,8 +189,8 @@ async def retry(
     async with _at_work(settings, reporter, stop) as (catalogue, orchestrator, _):
         medium = await catalogue.media.by_prefix(prefix)
         files = await CopyQueue(catalogue.database, medium.id).failed(reason)
-        if not files:
-            return [], None
+        if not files and not (await CopyQueue(catalogue.database, medium.id).pending()).files:
+            return [], None  # a retry that was cut short left files pending: it is gone on with
         result = await orchestrator.retry(medium, reason)
         return files, await medium_report(catalogue.database, _facts(result))
 
@@ -204,9 +207,10 @@ def _failure(order: Order, error: BaseException, log: EventLog) -> Failure:
 
 def _require_space(settings: Settings, order: Order) -> None:
     """StoreError before anything is begun where the disk cannot hold what one image may need."""
-    if not order.image.is_file():
+    try:
+        size_bytes = order.image.stat().st_size
+    except OSError:
         return  # the stage that opens it says why
-    size_bytes = order.image.stat().st_size
     for folder in {settings.archive_dir, settings.store_dir}:
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free = shutil.disk_usage(existing).free
@@ -230,9 +234,12 @@ def _orchestrator(catalogue: Catalogue, reporter: Reporter, stop: Stop, work: Pa
     async def undo(medium: Medium) -> None:
         """What a load is about to replace, as a manifest: `ntt repair` and people can read it."""
         folder = settings.home / "undo"
-        make_folder(folder)
+        with store_errors(folder):
+            make_folder(folder)
         name = f"{medium.medium_hash}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z.jsonl.zst"
-        await write_manifest(database, medium, await catalogue.media.volumes(medium.id), folder / name)
+        with store_errors(folder):
+            await write_manifest(database, medium, await catalogue.media.volumes(medium.id), folder / name)
+            sync_file(folder / name)  # the rows are about to go
         reporter.note(medium.human, f"what was loaded before is kept in {folder / name}")
 
     return Orchestrator(database, stages, reporter, stop, work, undo)

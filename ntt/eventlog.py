@@ -18,6 +18,11 @@ FILE_BYTES = 10 << 20
 FILES_KEPT = 5
 
 
+class _Handler(ConcurrentRotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """A full disk or a lost folder costs lines of the log, and nothing else."""
+
+
 class EventLog:
     """A reporter that writes one line per event; progress itself is not logged, starts and ends are."""
 
@@ -91,9 +96,7 @@ def _timestamped(
 def event_log(folder: Path, run_id: str) -> Iterator[EventLog]:
     """Open for the body; every line has the run id and a time with its offset."""
     folder.mkdir(parents=True, exist_ok=True)
-    handler = ConcurrentRotatingFileHandler(
-        str(folder / "ntt.jsonl"), "a", maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8"
-    )
+    handler = _Handler(str(folder / "ntt.jsonl"), "a", maxBytes=FILE_BYTES, backupCount=FILES_KEPT, encoding="utf-8")
     base = logging.getLogger(f"ntt.{run_id}")
     base.setLevel(logging.INFO)
     base.propagate = False

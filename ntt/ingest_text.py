@@ -92,7 +92,7 @@ def retry_document(files: Sequence[FailedFile], report: MediumReport | None) -> 
 
 def retry_lines(files: Sequence[FailedFile], report: MediumReport | None) -> Iterator[str]:
     """Which files, why they failed, and what became of them or what to do."""
-    if not files:
+    if not files and report is None:
         yield "no file of this medium failed so"
         return
     for file in files:
@@ -100,5 +100,5 @@ def retry_lines(files: Sequence[FailedFile], report: MediumReport | None) -> Ite
     if report is None:
         yield f"{len(files):,} files would be copied again; `--apply` does it"
         return
-    yield f"{len(files):,} files were tried again"
+    yield f"{len(files):,} failed files were tried again, and what was still to be copied"
     yield from ingest_lines(report)

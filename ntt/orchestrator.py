@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ntt.db.connection import Database
@@ -38,6 +39,7 @@ class Ingested:
 
     medium_id: int
     recognition: Recognition
+    require_unchanged: Callable[[], None]
     changed: bool = False
     seconds: dict[Stage, float] = field(default_factory=dict)
     copied: Written = field(default_factory=Written)
@@ -89,7 +91,9 @@ class Orchestrator:
             async with medium_lock(self._database, identity.image_hash, f"image {image.name}"):
                 found = await self._stages.recognise.run(image, identity, order.label or image.name)
                 async with medium_lock(self._database, found.medium_id, f"medium {image.name}"):
-                    result = Ingested(found.medium_id, found.recognition, seconds={Stage.IDENTIFY: identify_s})
+                    unchanged = partial(require_unchanged, image.fd, before)
+                    seconds = {Stage.IDENTIFY: identify_s}
+                    result = Ingested(found.medium_id, found.recognition, unchanged, seconds=seconds)
                     await self._bring_through(order, image, identity, found, result)
             require_unchanged(image.fd, before)
         return result
@@ -100,17 +104,19 @@ class Orchestrator:
             raise MediumError("the image of this medium is gone", "unpack it from its archive and ingest it again")
         async with medium_lock(self._database, medium.id, f"medium {medium.human}"):
             with accepted(Order(Path(medium.image_path))) as image:
+                unchanged = partial(require_unchanged, image.fd, ImageState.of(image.fd))
                 identity = await self._identify(image)
                 if identity.image_hash != medium.image_hash:
                     raise MediumError(f"{image.name} is no longer the image that was loaded", "ingest it anew")
+                await self._runs.abandon(medium.id)
                 queue = CopyQueue(self._database, medium.id)
-                archived = medium.archive_done is not None
                 await queue.give_back(await queue.failed(reason))
                 medium = await self._media.by_id(medium.id)
-                result = Ingested(medium.id, Recognition.KNOWN)
+                result = Ingested(medium.id, Recognition.KNOWN, unchanged)
                 await self._copy(medium, image, result)
-                if archived:
-                    await self._archive(await self._media.by_id(medium.id), image, result)
+                medium = await self._media.by_id(medium.id)
+                if medium.archive_path is not None and medium.archive_done is None:
+                    await self._archive(medium, image, result)
                 await self._problems.refresh(medium.id)
         return result
 
@@ -136,10 +142,10 @@ class Orchestrator:
         else:
             self._reporter.note(image.name, f"loaded on {medium.enum_done:%Y-%m-%d %H:%M}: the listing stays as it is")
         await self._copy(medium, image, result)
+        await self._problems.refresh(medium.id)  # what is damaged is said even if archiving fails
         medium = await self._media.by_id(medium.id)
         if order.archive and (medium.archive_done is None or not archive_is_there(medium)):
             await self._archive(medium, image, result)
-        await self._problems.refresh(medium.id)
 
     async def _identify(self, image: AcceptedImage) -> Identity:
         self._reporter.stage_started(image.name, Stage.IDENTIFY)
@@ -176,7 +182,7 @@ class Orchestrator:
                 show(Work(files_done=loaded.names, bytes_done=loaded.bytes))
 
             _, loaded = await self._stages.enumerate.run(
-                image.fd, medium.id, medium.unread_or_beyond, medium.claimed_bytes, advance
+                image.fd, medium.id, medium.unread_or_beyond, medium.claimed_bytes, advance, result.require_unchanged
             )
             attempt.counts.update(nodes=loaded.nodes, paths=loaded.names, files=loaded.files, bytes=loaded.bytes)
             attempt.counts["paths_per_s"] = round(loaded.names / max(attempt.seconds, 1e-3))
@@ -191,7 +197,7 @@ class Orchestrator:
                 show(Work(written.files, pending.files, written.bytes, pending.bytes, written.failed + written.damaged))
 
             volumes = await self._media.volumes(medium.id)
-            about = MediumImage(medium.id, image.fd, volumes, medium.unread_or_beyond)
+            about = MediumImage(medium.id, image.fd, volumes, medium.unread_or_beyond, result.require_unchanged)
             await self._stages.copy.run(about, self._stop, result.copied, advance)
             written = result.copied
             attempt.counts.update(

@@ -108,6 +108,8 @@ async def running(
         )
     except FileNotFoundError:
         raise ProgramMissing(argv[0]) from None
+    except OSError as error:
+        raise NttError(f"{argv[0]} cannot be started: {error.strerror}", "are there too many processes?") from error
     child = Child(tuple(argv), process)
     try:
         yield child

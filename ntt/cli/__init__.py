@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -32,7 +34,10 @@ def options(
 
 def main() -> None:
     """Entry point of the `ntt` command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal lacks must not end the report
     try:
         cli(prog_name="ntt")
-    except BrokenPipeError:
-        sys.exit(EXIT_FAILED)
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        sys.exit(EXIT_FAILED)  # Python's own status for a bug is 1, which says `done`

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -44,7 +45,8 @@ def say_json(value: object) -> None:
 
 
 def complain(text: str) -> None:
-    print(f"ntt: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    with suppress(OSError):
+        print(f"ntt: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 async def _until_stopped(work: Callable[[Stop], Awaitable[Result]]) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from ntt.db.copying import FailedFile
 from ntt.display import reporter
 from ntt.errors import EXIT_OK, EXIT_PROBLEMS, EXIT_USAGE
 from ntt.model import Order
-from ntt.names import printable
+from ntt.names import is_text, printable
 from ntt.operations.ingest_report import MediumReport
 from ntt.progress import Stop
 
@@ -35,6 +36,9 @@ def ingest(
     """Take image files through all stages: identify, list, load, copy, archive."""
     if len(images) > 1 and (map_path is not None or label is not None):
         complain("--map and --label belong to one image; name the images one at a time")
+        raise typer.Exit(EXIT_USAGE)
+    if label is not None and not is_text(os.fsencode(label)):
+        complain("the label is no UTF-8; give it in the terminal's own encoding")
         raise typer.Exit(EXIT_USAGE)
     settings = settings_of(home, database)
     orders = [Order(image, map_path, label, not no_archive, replace) for image in images]
@@ -77,4 +81,4 @@ def retry(
     else:
         for line in ingest_text.retry_lines(files, report):
             say(line)
-    raise typer.Exit(EXIT_PROBLEMS if report is not None and report.problems else EXIT_OK)
+    raise typer.Exit(EXIT_PROBLEMS if report is not None and (report.problems or not report.complete) else EXIT_OK)

@@ -18,7 +18,8 @@ from ntt.fence import WorkerDied, worker
 from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull, Volume
 from ntt.ranges import Ranges
 
-DEATHS_WITHOUT_PROGRESS = 10  # of workers, in a row: then the machine is at fault, not a file
+DEATHS_IN_A_ROW = 40  # of workers that read not one byte: then the machine is at fault, not files
+IDLE_DEATH_WEIGHT = 4  # one that dies before it has a file in hand says more about the machine
 Files = tuple[FileJob, ...]
 
 
@@ -97,8 +98,10 @@ class Crew:
                         await link.send(Begin(about.volumes, about.unread, about.store, f"{name}-{lives}"))
                         await shift.work(link, lambda: self._next_now(batches), lambda: self._next_wait(batches))
                     except* WorkerDied as group:
-                        self._deaths = self._deaths + 1 if shift.answered == answered else 0
-                        await self._after_death(shift, link.pulse.read(), group, out)
+                        pulse = link.pulse.read()
+                        if shift.answered != answered or pulse[2]:
+                            self._deaths = 0
+                        await self._after_death(shift, pulse, group, out)
 
     def _next_now(self, batches: MemoryObjectReceiveStream[Files]) -> Files | None:
         if self._again:
@@ -125,9 +128,10 @@ class Crew:
     ) -> None:
         """The file in hand is tried again alone, or its failure is its outcome; all others go back to be done."""
         cause = str(group.exceptions[0])
-        if self._deaths >= DEATHS_WITHOUT_PROGRESS:
-            raise MediumError(f"{self._deaths} workers in a row died without reading a file: {cause}")
         batch_number, index, _ = pulse
+        self._deaths += 1 if batch_number in shift.in_hand else IDLE_DEATH_WEIGHT
+        if self._deaths >= DEATHS_IN_A_ROW:
+            raise MediumError(f"worker after worker in a row died without reading a file: {cause}")
         check = "worker_timeout" if shift.stalled else "worker_crashed"
         shift.stalled = False
         in_hand = dict(shift.in_hand)

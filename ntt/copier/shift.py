@@ -72,6 +72,7 @@ class Shift:
         self._pack: PackPlace | None = None
         self._full: list[PackPlace] = []
         self._number = 0
+        self._ours = False  # is it us that the worker waits for?
         self.in_hand: dict[int, InHand] = {}
         self.stalled = False
         self.answered = 0
@@ -83,6 +84,7 @@ class Shift:
         next_wait: Callable[[], Awaitable[tuple[FileJob, ...] | None]],
     ) -> None:
         """Until there is no more. WorkerDied leaves in `in_hand` what had been given out."""
+        self._ours = False
         async with anyio.create_task_group() as guards:
             guards.start_soon(self._watch, link)
             while True:
@@ -101,7 +103,7 @@ class Shift:
         while True:
             await anyio.sleep(step_s)
             now = (link.pulse.read(), self.answered, tuple(self.in_hand))
-            idle_s = idle_s + step_s if now == seen and self.in_hand else 0.0
+            idle_s = idle_s + step_s if now == seen and self.in_hand and not self._ours else 0.0
             seen = now
             if idle_s >= self._rules.stall_s:
                 self.stalled = True
@@ -119,10 +121,14 @@ class Shift:
             case Hashed(number=number, reads=reads):
                 batch = self._expected(number, len(reads))
                 batch.reads = reads
+                self._ours = True  # a slow catalogue is not the worker's fault
                 batch.keep = await self._decide(number, batch)
+                self._ours = False
                 await link.send(batch.keep)
             case Kept():
+                self._ours = True
                 await self._settle(message)
+                self._ours = False
             case StoreFailed(text=text):
                 raise StoreError(text)
 

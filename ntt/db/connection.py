@@ -87,7 +87,7 @@ async def _opened(url: str, where: str, run_id: str | None) -> AsyncIterator[Dat
     with connecting(where):
         pool: Pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # a floor is restored by asyncpg itself, with a traceback where no server answers
             max_size=POOL_SIZE,
             timeout=CONNECT_LIMIT_S,
             init=_set_codecs,

@@ -17,7 +17,7 @@ _NODE = (
     "ino", "size", "mtime_s", "first_byte", "medium_id", "mtime_ns", "mode", "uid", "gid", "volume", "link_target",
 )  # fmt: skip
 _NAME = ("ino", "parent_ino", "medium_id", "volume", "flags", "name")
-TABLES = ("node", "name", "outcome", "volume", "finding")
+TABLES = ("node", "name", "outcome", "volume")
 
 
 @dataclass(slots=True)
@@ -58,8 +58,8 @@ class Load:
             await self._connection.executemany(
                 "INSERT INTO volume VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                 [
-                    (medium_id, v.index, v.scheme, v.offset_bytes, v.size_bytes, v.fstype, v.route.value, v.label,
-                     v.status.value, v.finding, v.next_step)
+                    (medium_id, v.index, v.scheme, _fitting(v.offset_bytes), _fitting(v.size_bytes), v.fstype,
+                     v.route.value, _storable(v.label), v.status.value, _storable(v.finding), _storable(v.next_step))
                     for v in layout.volumes
                 ],
             )  # fmt: skip
@@ -100,6 +100,10 @@ def _fitting(number: int) -> int:
     return min(max(number, -(1 << 63)), (1 << 63) - 1)
 
 
+def _storable(text: str) -> str:
+    return text.replace("\0", "\ufffd")  # PostgreSQL's text holds every character but this one
+
+
 def _flags(entry: Entry) -> int:
     flags = FLAG_DUPLICATE if entry.duplicate else 0
     if entry.is_directory and entry.new_inode:
@@ -111,7 +115,10 @@ async def insert_problems(connection: Connection, medium_id: int, stage: str, pr
     await connection.copy_records_to_table(
         "finding",
         columns=("medium_id", "stage", "kind", "volume", "ino", "name", "detail", "next_step"),
-        records=[(medium_id, stage, p.kind, p.volume, p.ino, p.name, p.detail, p.next_step) for p in problems],
+        records=[
+            (medium_id, stage, p.kind, p.volume, p.ino, p.name, _storable(p.detail), _storable(p.next_step))
+            for p in problems
+        ],
     )
 
 
@@ -128,6 +135,8 @@ async def load(database: Database, medium_id: int) -> AsyncIterator[Load]:
                 raise MediumError(f"there is no medium {medium_id} to load", "identify it first")
             for table in TABLES:
                 await connection.execute(f"DELETE FROM {table} WHERE medium_id = $1", medium_id)
+            # what `identify` found stays true
+            await connection.execute("DELETE FROM finding WHERE medium_id = $1 AND stage = 'enumerate'", medium_id)
             await connection.execute(
                 """UPDATE medium SET enum_done = NULL, copy_done = NULL, archive_done = NULL, archived_image_hash = NULL
                    WHERE id = $1""",

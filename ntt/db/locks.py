@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from blake3 import blake3
 
 from ntt.db.connection import Connection, Database, translated
-from ntt.errors import BusyError
+from ntt.errors import BusyError, DatabaseError
 
 # a bigint key is shown in two halves (PostgreSQL manual, "pg_locks")
 HOLDER = """
@@ -57,6 +57,8 @@ async def advisory_lock(database: Database, space: LockSpace, key: int | str, wh
                 holder = await connection.fetchval(HOLDER, lock_key(space, key))
             raise BusyError(f"{what} is worked on by {holder or 'another process'}", "wait for it, or end it")
         yield
+        if connection.is_closed():  # the lock went with it, and others may have come in since
+            raise DatabaseError("the connection to the database was lost", "run again to go on")
 
 
 @asynccontextmanager

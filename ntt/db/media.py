@@ -171,11 +171,15 @@ class Media:
         return medium_id
 
     async def take_image(self, medium_id: int, image_path: str, identity: Identity, map_text: str | None) -> None:
-        """The medium's image is this one from now on (a better pass, or it was moved)."""
+        """The medium's image is this one from now on (it was moved, or another pass, of which nothing is done yet)."""
         async with self._database.connection() as connection:
             await connection.execute(
                 """UPDATE medium SET image_path = $2, image_hash = $3, image_bytes = $4, claimed_bytes = $5,
-                       unread = $6, unread_bytes = $7, health = $8, map_text = $9 WHERE id = $1""",
+                       unread = $6, unread_bytes = $7, health = $8, map_text = $9,
+                       enum_done = CASE WHEN image_hash = $3 AND unread = $6 THEN enum_done END,
+                       copy_done = CASE WHEN image_hash = $3 AND unread = $6 THEN copy_done END,
+                       archive_done = CASE WHEN image_hash = $3 AND unread = $6 THEN archive_done END
+                   WHERE id = $1""",
                 medium_id,
                 image_path,
                 identity.image_hash,

@@ -43,7 +43,8 @@ class OutcomeWriter:
     """The only place that registers blobs and outcomes. Contents must be durable before they come here.
 
     `written` is added to. `committed` is called with the hashes that are in the database from then on,
-    `seal` with a pack that is full and whose rows are all committed.
+    `seal` with a pack that is full and whose rows are all committed. `require_unchanged` raises when the
+    source was written to since its identity was taken: nothing read from it since then is recorded.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class OutcomeWriter:
         seal: Callable[[int, int], None],
         progress: Callable[[Written], None],
         written: Written,
+        require_unchanged: Callable[[], None],
     ) -> None:
         self._database = database
         self._medium_id = medium_id
         self._committed = committed
         self._seal = seal
         self._progress = progress
+        self._require_unchanged = require_unchanged
         self._waiting: list[FileOutcome] = []
         self._pack_ends: dict[int, int] = {}
         self.written = written
@@ -116,6 +119,7 @@ class OutcomeWriter:
                 await connection.execute(
                     "UPDATE pack SET committed_bytes = greatest(committed_bytes, $2) WHERE id = $1", pack_id, end
                 )
+            self._require_unchanged()
         settled = [o for o in self._waiting if (o.volume, o.ino) in done]
         self._waiting = [o for o in self._waiting if (o.volume, o.ino) not in done]
         self._pack_ends.clear()

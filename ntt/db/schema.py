@@ -54,6 +54,12 @@ async def schema_version(connection: Connection) -> int | None:
     return version
 
 
+async def catalogue_mark(connection: Connection) -> tuple[str, bool]:
+    """What tells this catalogue from any other, also after a dump and restore; does it have contents?"""
+    made_at = await connection.fetchval("SELECT min(applied_at) FROM ntt_schema")
+    return f"{made_at:%Y%m%dT%H%M%S.%f}Z", await connection.fetchval("SELECT EXISTS (SELECT FROM blob)")
+
+
 async def ensure_schema(connection: Connection, *, create: bool) -> None:
     """Returns when the database holds a catalogue of this program's version, and raises DatabaseError otherwise.
 

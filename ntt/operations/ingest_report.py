@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from ntt.db.connection import Database
@@ -88,6 +90,10 @@ async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
         problems.append(f"{counts.damaged:,} files are damaged: parts of them were not read")
     if counts.failed:
         problems.append(f"{counts.failed:,} files could not be stored")
+    archive = medium.archive_path if medium.archive_done else None
+    if archive is not None and not Path(archive).is_file():
+        problems.append(f"the archive {archive} is gone: ingest the image again to archive it")
+        archive = None
     return MediumReport(
         medium_hash=medium.medium_hash,
         label=medium.human,
@@ -108,7 +114,7 @@ async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
         failed=counts.failed,
         pending=counts.pending,
         problems=tuple(problems),
-        archive=medium.archive_path if medium.archive_done else None,
+        archive=archive,
         volumes=tuple(
             VolumeReport(v.index, v.fstype, v.route.value, v.label, v.status.value, v.finding, v.next_step)
             for v in volumes

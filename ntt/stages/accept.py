@@ -68,11 +68,15 @@ def _read_map(path: Path, image_bytes: int) -> tuple[Mapfile, str]:
     try:
         if path.stat().st_size > MAP_LIMIT_BYTES:
             raise UsageError(f"{name} is too large for a ddrescue mapfile", "name the map that ddrescue wrote")
-        text = path.read_text(encoding="utf-8")
+        if not path.is_file():
+            raise UsageError(f"{name} is not a regular file", "name the map that ddrescue wrote")
+        text = path.read_bytes().decode()
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}", "check the path of the map") from None
     except UnicodeDecodeError:
         raise UsageError(f"{name} is not a ddrescue mapfile", "name the map that ddrescue wrote") from None
+    if "\0" in text:
+        raise UsageError(f"{name} is not a ddrescue mapfile: it holds a NUL", "name the map that ddrescue wrote")
     mapfile = parse_mapfile(text, name)
     if mapfile.end < image_bytes:
         raise UsageError(

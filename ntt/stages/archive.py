@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ntt.db.media import Medium
 from ntt.errors import MediumError
 from ntt.model import Volume
 from ntt.store.archives import read_members, written_archive
+from ntt.store.layout import store_errors
 
 IMAGE_NAME = "image.img"
 MAP_NAME = "image.map"
@@ -57,18 +59,23 @@ class ArchiveStage:
             names.append(f"{medium.medium_hash}/{IMAGE_NAME}")
             yield names[-1]
             if medium.map_text is not None:
-                (folder / MAP_NAME).write_text(medium.map_text)
+                with store_errors(folder):
+                    (folder / MAP_NAME).write_bytes(medium.map_text.encode())
                 names.append(f"{medium.medium_hash}/{MAP_NAME}")
                 yield names[-1]
             # made while the image is being compressed
-            paths = await write_manifest(self._database, medium, volumes, folder / MANIFEST_NAME)
+            with store_errors(folder):
+                paths = await write_manifest(self._database, medium, volumes, folder / MANIFEST_NAME)
             names.append(f"{medium.medium_hash}/{MANIFEST_NAME}")
             yield names[-1]
 
         target = self._archive_dir / f"{medium.medium_hash}.tar.zst"
         writing = written_archive(target, work, members(), self._level, self._stall_s, advance)
-        async with writing as part:
-            await self._compare(medium, folder, part.path, names)
+        try:
+            async with writing as part:
+                await self._compare(medium, folder, part.path, names)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # the same medium may come again in this run
         await ArchiveStamps(self._database).prove_done(medium.id, str(target), part.size_bytes, medium.image_hash)
         return Archived(target, part.size_bytes, paths)
 

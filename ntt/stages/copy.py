@@ -21,6 +21,7 @@ from ntt.progress import Stop
 from ntt.ranges import Ranges
 from ntt.store.layout import PACK_LIMIT_BYTES, SMALL_BLOB_LIMIT_BYTES, StoreLayout
 from ntt.store.packs import member_bytes, seal
+from ntt.store.plain import remove_orphans
 
 QUEUE_BATCHES = 16
 ROUNDS = 3  # a second finds what waited for another's content, or was given back by a worker that died
@@ -28,12 +29,16 @@ ROUNDS = 3  # a second finds what waited for another's content, or was given bac
 
 @dataclass(frozen=True, slots=True)
 class MediumImage:
-    """The image to copy from: open for reading, what it holds, and which bytes were never read."""
+    """The image to copy from: open for reading, what it holds, and which bytes were never read.
+
+    `require_unchanged` raises MediumError once the file is not what was identified any more.
+    """
 
     medium_id: int
     fd: int
     volumes: tuple[Volume, ...]
     unread: Ranges
+    require_unchanged: Callable[[], None]
 
 
 class CopyStage:
@@ -59,6 +64,7 @@ class CopyStage:
         for _ in range(ROUNDS):
             if left and not stop.requested:
                 await self._round(image, queue, total, stop, lambda written: advance(written, pending))
+            image.require_unchanged()
             left = await queue.prove_done()
             if not left:
                 return
@@ -77,15 +83,19 @@ class CopyStage:
         async with self._database.connected() as connection:
             crew = Crew(about, limits, Registrar(connection), rules)
             writer = OutcomeWriter(
-                self._database, image.medium_id, crew.released, partial(seal, self._store), advance, total
-            )
+                self._database, image.medium_id, crew.released, partial(seal, self._store), advance, total,
+                image.require_unchanged,
+            )  # fmt: skip
             failure: Exception | None = None
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(writer.run, receive)
-                try:
-                    await crew.copy(_jobs(queue, stop), send)
-                except (NttError, ExceptionGroup) as error:
-                    failure = error  # what is durable already is still recorded: the writer ends by itself
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(writer.run, receive)
+                    try:
+                        await crew.copy(_jobs(queue, stop), send)
+                    except (NttError, ExceptionGroup) as error:
+                        failure = error  # what is durable already is still recorded: the writer ends by itself
+            finally:
+                remove_orphans(self._store)  # of workers that died
             if failure is not None:
                 raise failure
 

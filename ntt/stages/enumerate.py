@@ -11,6 +11,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from ntt.db.connection import Database
 from ntt.db.loading import Load, Loaded, Problem, load
+from ntt.db.runs import first_cause
 from ntt.errors import MediumError
 from ntt.fence import Worker, WorkerDied, worker
 from ntt.model import Layout, VolumeStatus, WalkProblem
@@ -30,7 +31,13 @@ class EnumerateStage:
         self._stall_s = stall_s
 
     async def run(
-        self, image_fd: int, medium_id: int, unread: Ranges, claimed_bytes: int, advance: Callable[[Loaded], None]
+        self,
+        image_fd: int,
+        medium_id: int,
+        unread: Ranges,
+        claimed_bytes: int,
+        advance: Callable[[Loaded], None],
+        require_unchanged: Callable[[], None],
     ) -> tuple[Layout, Loaded]:
         """Everything is in the database with `enum_done` when it returns; nothing when it raises.
 
@@ -47,8 +54,9 @@ class EnumerateStage:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._listen, walker, send)
                     layout = await _load(loading, receive, advance)
+                require_unchanged()
             except* WorkerDied as died:
-                raise MediumError(f"listing the files failed: {died.exceptions[0]}") from None
+                raise MediumError(f"listing the files failed: {first_cause(died)}") from None
         return layout, loading.loaded
 
     async def _listen(self, walker: Worker[FromSurvey], send: MemoryObjectSendStream[FromSurvey]) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio.from_thread
 import anyio.to_thread
+from blake3 import blake3
 
 from ntt.db.connection import Database
 from ntt.db.media import Media, Medium
@@ -95,7 +97,9 @@ class RecogniseStage:
             return False  # two whole passes with different hashes are two media
         if candidate.image_path is not None and Path(candidate.image_path).is_file():
             former = Path(candidate.image_path)
-            return await anyio.to_thread.run_sync(_files_agree, image.fd, former, both)
+            agree = await anyio.to_thread.run_sync(_files_agree, image.fd, former, both, candidate.image_hash)
+            if agree is not None:
+                return agree
         if candidate.archive_path is not None and Path(candidate.archive_path).is_file():
             comparison = _Comparison(image.fd, both)
             try:
@@ -145,13 +149,14 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _files_agree(fd: int, former: Path, both_read: Ranges) -> bool:
-    comparison = _Comparison(fd, both_read)
+def _files_agree(fd: int, former: Path, both_read: Ranges, former_hash: str) -> bool | None:
+    """None where the file is not the former pass any more: images are often made anew under the same name."""
+    comparison, hasher = _Comparison(fd, both_read), blake3()
     try:
         for chunk in _chunks(former):
+            anyio.from_thread.check_cancelled()
+            hasher.update(chunk)
             comparison.take(chunk)
-            if not comparison.agrees:
-                break
     except OSError:
-        return False
-    return comparison.agrees
+        return None
+    return comparison.agrees if hasher.hexdigest() == former_hash else None

@@ -94,8 +94,10 @@ async def _compress(
             os.close(writing)
             reading = writing = -1
             async with anyio.create_task_group() as watch:
-                watch.start_soon(_watch, tar, out, stall_s, advance)
+                all_named = anyio.Event()
+                watch.start_soon(_watch, tar, out, stall_s, advance, all_named)
                 await _name_members(tar, members)
+                all_named.set()
                 tar_status = await tar.wait()
                 zstd_status = await zstd.wait()
                 watch.cancel_scope.cancel()
@@ -119,12 +121,13 @@ async def _name_members(tar: Child, members: AsyncIterator[str]) -> None:
     await tar.process.stdin.aclose()
 
 
-async def _watch(tar: Child, out: int, stall_s: float, advance: Callable[[int], None]) -> None:
+async def _watch(tar: Child, out: int, stall_s: float, advance: Callable[[int], None], all_named: anyio.Event) -> None:
     seen, idle_s = (-1, -1), 0.0
     while True:
         await anyio.sleep(0.25)
         now = (_bytes_read(tar.pid), os.fstat(out).st_size)
-        idle_s = 0.0 if now != seen else idle_s + 0.25
+        # tar may wait for a member that is still being made, a large manifest
+        idle_s = idle_s + 0.25 if now == seen and all_named.is_set() else 0.0
         seen = now
         advance(max(0, now[0]))
         if idle_s > stall_s:

@@ -58,6 +58,21 @@ class StoreLayout:
             for folder in (self.root, self.packs, self.blobs, self.tmp):
                 make_folder(folder)
 
+    def belong_to(self, catalogue: str, *, has_contents: bool) -> None:
+        """Ties the store, when it is first used, to the one catalogue that numbers its packs.
+
+        StoreError when it is another catalogue's, or is empty though the catalogue has contents: not mounted.
+        """
+        mark = self.root / f"catalogue-{catalogue}"
+        with store_errors(self.root):
+            others = [folder for folder in self.root.glob("catalogue-*") if folder != mark]
+            used = any(self.packs.iterdir()) or any(self.blobs.iterdir())
+            if not others and not mark.is_dir() and not used and not has_contents:
+                make_folder(mark)
+        if others or not mark.is_dir():
+            what = "belongs to another catalogue" if others or used else "is empty, but the catalogue has contents"
+            raise StoreError(f"the store {self.root} {what}", "is its disk mounted? `--home` and NTT_STORE go together")
+
 
 def make_folder(folder: Path) -> bool:
     """Makes one folder (and its parents) with mode 0755 whatever the umask; True if it was made here."""
@@ -81,6 +96,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Makes a file that is written to no more, and its name, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ntt.errors import StoreError
 from ntt.store.layout import FILE_MODE, StoreLayout, store_errors, sync_folder
 
 BLOCK_BYTES = 512
@@ -44,6 +45,9 @@ class PackWriter:
         self._path = layout.pack_path(pack_id)
         with store_errors(self._path):
             self._fd = _open_for_append(self._path)
+            held = os.fstat(self._fd).st_size
+            if held < at:  # never filled up with zeros: that would hide what is lost
+                raise StoreError(f"{self._path} has {held:,} bytes, {at:,} were stored in it", "run `ntt audit`")
             os.ftruncate(self._fd, at)
 
     def append(self, blobs: Sequence[tuple[bytes, bytes]]) -> list[int]:

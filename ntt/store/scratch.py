@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from pathlib import Path
 from ntt.store.layout import make_folder, store_errors
 
 LOCK_NAME = ".lock"
+# only what NTT made itself is ever deleted: the folders may be a user's, and hold more
+RUN_FOLDER = re.compile("[0-9a-f]{8}")
+ARCHIVE_PART = re.compile(r"[0-9a-f]{32}\.tar\.zst\.part")
 
 
 @contextmanager
@@ -19,11 +23,16 @@ def scratch_folder(work_dir: Path, run_id: str) -> Iterator[Path]:
     """`<work_dir>/<run_id>`, gone when the body ends. Leftovers of dead runs go first."""
     with store_errors(work_dir):
         make_folder(work_dir)
-        remove_leftovers(work_dir)
-        folder = work_dir / run_id
-        folder.mkdir(mode=0o700)
-        lock = os.open(folder / LOCK_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        turn = os.open(work_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # or another start takes ours, not locked yet, for a dead run's
+            remove_leftovers(work_dir)
+            folder = work_dir / run_id
+            folder.mkdir(mode=0o700)
+            lock = os.open(folder / LOCK_NAME, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        finally:
+            os.close(turn)
     try:
         yield folder
     finally:
@@ -35,7 +44,11 @@ def leftovers(work_dir: Path) -> list[Path]:
     """Scratch folders whose run has died."""
     if not work_dir.is_dir():
         return []
-    return sorted(folder for folder in work_dir.iterdir() if folder.is_dir() and _abandoned(folder / LOCK_NAME))
+    return sorted(
+        folder
+        for folder in work_dir.iterdir()
+        if RUN_FOLDER.fullmatch(folder.name) and folder.is_dir() and _abandoned(folder / LOCK_NAME)
+    )
 
 
 def remove_leftovers(work_dir: Path) -> list[Path]:
@@ -47,7 +60,8 @@ def remove_leftovers(work_dir: Path) -> list[Path]:
 
 def remove_parts(archive_dir: Path) -> list[Path]:
     """Deletes archives that were never finished and that nobody writes any more."""
-    gone = [part for part in archive_dir.glob("*.part") if _abandoned(part)] if archive_dir.is_dir() else []
+    parts = [part for part in archive_dir.glob("*.part") if ARCHIVE_PART.fullmatch(part.name)]
+    gone = [part for part in parts if _abandoned(part)]
     for part in gone:
         part.unlink(missing_ok=True)
     return gone

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ntt.errors import UsageError
 from ntt.ranges import Ranges, normalised
 
+LARGEST_MEDIUM_BYTES = 1 << 62
 STATUSES = "?*/-+"  # non-tried, non-trimmed, non-scraped, bad-sector, finished
 
 
@@ -72,7 +73,7 @@ def _block(fields: list[str], n: int, name: str) -> Block:
         start, size = _number(fields[0]), _number(fields[1])
     except ValueError:
         raise _wrong(name, n, "position or size is not a number") from None
-    if start < 0 or size <= 0:
+    if start < 0 or size <= 0 or start + size > LARGEST_MEDIUM_BYTES:
         raise _wrong(name, n, "position or size is out of range")
     return Block(start, size, fields[2])
 
