@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -44,8 +44,16 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """One of the pool, for the body; failures that an operator can mend come out as DatabaseError."""
         with translated():
-            async with self.pool.acquire() as connection:
+            connection = await self.pool.acquire()
+            try:
                 yield connection
+            except BaseException:
+                # a connection that broke in the body cannot be put in order: asyncpg ends it, and what
+                # it says of that must not stand in the place of what happened
+                with suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
+                    await self.pool.release(connection)
+                raise
+            await self.pool.release(connection)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Connection]:

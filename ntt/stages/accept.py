@@ -68,7 +68,7 @@ def _read_map(path: Path, image_bytes: int) -> tuple[Mapfile, str]:
     try:
         if path.stat().st_size > MAP_LIMIT_BYTES:
             raise UsageError(f"{name} is too large for a ddrescue mapfile", "name the map that ddrescue wrote")
-        if not path.is_file():
+        if not path.is_file() and not path.is_dir():  # reading from a pipe or a device might never end
             raise UsageError(f"{name} is not a regular file", "name the map that ddrescue wrote")
         text = path.read_bytes().decode()
     except OSError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from catalogue import Catalogue, Ended
-from media_images import iso_image, written
+from media_images import iso_image, noise, written
 
 HASHES = ("aaaa1111" + "0" * 24, "aaaa2222" + "0" * 24, "bbbb1111" + "0" * 24)
 COMMANDS = (("problems",), ("status",), ("restore", "DEST"), ("audit",), ("verify",))
@@ -16,7 +16,7 @@ COMMANDS = (("problems",), ("status",), ("restore", "DEST"), ("audit",), ("verif
 def three_media(catalogue: Catalogue, tmp_path: Path) -> Catalogue:
     """Three media whose hashes are the ones above, as only chance makes them."""
     for number, medium_hash in enumerate(HASHES):
-        tree = written(tmp_path / f"{number}", {f"file {number}": b"%d" % number * 40_000})
+        tree = written(tmp_path / f"{number}", {f"file {number}": noise(40_000, number)})
         report = catalogue.one(iso_image(tmp_path / f"{number}.iso", tree), label=f"disc {number}")
         catalogue.rows("UPDATE medium SET medium_hash = $1 WHERE medium_hash = $2", medium_hash, report.medium_hash)
     return catalogue
@@ -31,7 +31,7 @@ def test_f117_a_unique_prefix_is_enough_everywhere(three_media: Catalogue, tmp_p
     for prefix in ("b", "BBBB1111", HASHES[2]):
         ended = three_media.command("restore", prefix, tmp_path / f"out-{prefix}")
         assert ended.status == 0, ended.stderr
-        assert (tmp_path / f"out-{prefix}" / "file 2").read_bytes() == b"2" * 40_000
+        assert (tmp_path / f"out-{prefix}" / "file 2").read_bytes() == noise(40_000, 2)
     for command in COMMANDS:
         ended = asked(three_media, command, "bbbb", tmp_path / "another")
         assert ended.status == 0, (command, ended.stderr)

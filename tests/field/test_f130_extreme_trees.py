@@ -33,7 +33,7 @@ def ingested_with_peak(catalogue: Catalogue, image: Path) -> int:
 
 
 def test_f130_special_files_are_recorded_and_never_opened(catalogue: Catalogue, tmp_path: Path) -> None:
-    tree = written(tmp_path / "tree", {"set-uid": b"#!/bin/sh\n", "set-gid sticky": b"s"})
+    tree = written(tmp_path / "tree", {"set-uid": b"#!/bin/sh\n", "set-gid sticky": noise(20_000)})
     (tree / "set-uid").chmod(0o4755)
     (tree / "set-gid sticky").chmod(0o3644)
     os.mkfifo(tree / "fifo", 0o640)

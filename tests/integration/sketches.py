@@ -127,7 +127,9 @@ class Catalogue:
 
     async def _copy(self, medium_id: int, volumes: Mapping[int, Sketch]) -> None:
         send, receive = anyio.create_memory_object_stream[OutcomeBatch | PackFull](4)
-        writer = OutcomeWriter(self.database, medium_id, lambda _: None, lambda *_: None, lambda _: None, Written())
+        writer = OutcomeWriter(
+            self.database, medium_id, lambda _: None, lambda *_: None, lambda _: None, Written(), lambda: None
+        )
         async with self.database.connected() as connection, anyio.create_task_group() as tasks:
             tasks.start_soon(writer.run, receive)
             registrar = Registrar(connection)

@@ -236,8 +236,8 @@ async def test_temp_files_are_found_once_their_writer_is_gone(catalogue: Catalog
     (catalogue.archives / f"{'1' * 32}.tar.zst.part").write_bytes(b"")
     work = catalogue.archives.parent / "work"
     with scratch_folder(work, "alive"):
-        (work / "dead").mkdir()
-        (work / "dead" / LOCK_NAME).touch()
+        (work / "dead0000").mkdir()
+        (work / "dead0000" / LOCK_NAME).touch()
         assert await kinds(catalogue) == {"temp_file": 2, "work_folder": 1}
 
 
