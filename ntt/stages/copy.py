@@ -80,7 +80,7 @@ class CopyStage:
         limits = Limits(settings.workers, settings.worker_memory_bytes, settings.attempts, SMALL_BLOB_LIMIT_BYTES)
         rules = Rules(member_bytes, PACK_LIMIT_BYTES, settings.stall_s)
         about = Assignment(image.fd, image.volumes, image.unread, str(self._store.root), self._database.run_id)
-        async with self._database.connected() as connection:
+        async with send, receive, self._database.connected() as connection:
             crew = Crew(about, limits, Registrar(connection), rules)
             writer = OutcomeWriter(
                 self._database, image.medium_id, crew.released, partial(seal, self._store), advance, total,

@@ -46,6 +46,8 @@ class EnumerateStage:
         decoder: msgspec.msgpack.Decoder[FromSurvey] = msgspec.msgpack.Decoder(FromSurvey)
         send, receive = anyio.create_memory_object_stream[FromSurvey](QUEUE_MESSAGES)
         async with (
+            send,
+            receive,
             load(self._database, medium_id) as loading,
             worker("walk", image_fd, self._memory_bytes, decoder) as walker,
         ):
