@@ -21,7 +21,8 @@ from ntt.store.layout import FILE_MODE, make_folder, store_errors, sync_folder
 from ntt.tools.archiving import tar_create, zstd_compress, zstd_decompress
 
 PIPE_BYTES = 1 << 20
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 64 << 10  # larger pieces are given back to the kernel and faulted in again, each time
+FLUSH_EVERY_S = 0.5
 F_SETPIPE_SZ = 1031  # linux/fcntl.h; Python names it from 3.10 on some builds only
 
 
@@ -96,6 +97,7 @@ async def _compress(
             async with anyio.create_task_group() as watch:
                 all_named = anyio.Event()
                 watch.start_soon(_watch, tar, out, stall_s, advance, all_named)
+                watch.start_soon(_flush, out)
                 await _name_members(tar, members)
                 all_named.set()
                 tar_status = await tar.wait()
@@ -109,6 +111,13 @@ async def _compress(
         for descriptor in (reading, writing):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+async def _flush(out: int) -> None:
+    """Writes to the disk what is there while the rest is still being compressed: the last sync is short then."""
+    while True:
+        await anyio.to_thread.run_sync(os.fdatasync, out)
+        await anyio.sleep(FLUSH_EVERY_S)
 
 
 async def _name_members(tar: Child, members: AsyncIterator[str]) -> None:

@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from ntt.store.layout import BlobLocation, StoreLayout
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 64 << 10  # larger pieces are given back to the kernel and faulted in again, each time
 
 
 class BlobDamaged(Exception):
@@ -25,7 +25,7 @@ class BlobReader:
         self._fd = -1
 
     def chunks(self, blob: BlobLocation) -> Iterator[bytes]:
-        """The content in chunks of at most 1 MiB. BlobDamaged at the latest after the last chunk."""
+        """The content in chunks of at most 64 KiB. BlobDamaged at the latest after the last chunk."""
         hasher = blake3()
         try:
             fd, at = self._open(blob)
