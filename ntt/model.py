@@ -50,11 +50,31 @@ class VolumeStatus(enum.StrEnum):
 
 
 class Route(enum.StrEnum):
-    """By which reader the files of a volume are reached."""
+    """By which way the files of a volume are reached: readers first, then mounts, then unpacking."""
 
     TSK = "tsk"
     ISO9660 = "iso9660"
+    HFS = "hfs"
+    UDF = "udf"
+    ARCHIVE = "archive"
+    KERNEL = "kernel"
+    FUSE = "fuse"
+    SEVENZIP = "7z"
     NONE = "none"
+
+    @property
+    def is_reader(self) -> bool:
+        """It reads the image itself: no root, no mount, and it knows where files lie."""
+        return self in _READERS
+
+    @property
+    def is_mount(self) -> bool:
+        """The files are reached by path below a folder, which the mount helper provides."""
+        return self in _MOUNTS
+
+
+_READERS = frozenset((Route.TSK, Route.ISO9660, Route.HFS, Route.UDF, Route.ARCHIVE))
+_MOUNTS = frozenset((Route.KERNEL, Route.FUSE, Route.SEVENZIP))
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -62,11 +82,15 @@ class Volume(msgspec.Struct, frozen=True):
 
     `size_bytes` is what the partition table or the superblock claims, which may reach beyond the end
     of a truncated image. `finding` and `next_step` are sentences for people; empty when all is well.
-    `read_bytes`/`status` say nothing about single files: those have outcomes of their own.
+    `status` says nothing about single files: those have outcomes of their own.
+    `session_bytes`: where an ISO session begins, counted from `offset_bytes`, from which its blocks count too.
+    `sector_bytes` other than 0: the image holds raw sectors of that size (2352, 2448) with 2048 bytes of user
+    data at `data_at`; `offset_bytes` is then where the raw sector with block number 0 lies, and may be negative.
+    `tried`: the routes that were tried before the one that reads it, or all of them, each with its reason.
     """
 
     index: int
-    scheme: str  # "none", "mbr" or "gpt"
+    scheme: str  # "none", "mbr", "gpt", "apm", "sessions", "hybrid", "cue" or "archive"
     offset_bytes: int
     size_bytes: int
     fstype: str  # "ext4", "fat32", "iso9660", ...; "unknown" when nothing was recognised
@@ -75,6 +99,32 @@ class Volume(msgspec.Struct, frozen=True):
     label: str = ""
     finding: str = ""
     next_step: str = ""
+    session_bytes: int = 0
+    sector_bytes: int = 0
+    data_at: int = 0
+    tried: tuple[str, ...] = ()
+
+
+class VolumeFacts(msgspec.Struct, frozen=True):
+    """What a file system says of itself. Sizes are bytes, times seconds from 1970 UTC; None: it does not say.
+
+    `entries`: how many files, folders and links it counts or implies to be in use, without its own hidden ones;
+    a listing that falls far short of it is suspect. `state` is "clean", "dirty" or empty where not kept.
+    `oddities` are sentences for people.
+    """
+
+    fstype: str
+    label: str = ""
+    serial: str = ""  # UUID or volume serial number, as its own tools print it
+    created_s: int | None = None
+    modified_s: int | None = None
+    block_bytes: int | None = None
+    size_bytes: int | None = None
+    used_bytes: int | None = None
+    free_bytes: int | None = None
+    entries: int | None = None
+    state: str = ""
+    oddities: tuple[str, ...] = ()
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -95,6 +145,10 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     `first_byte` is the image offset of the first content byte, -1 where there is none.
     `new_inode` is False when an earlier entry of this walk had the same inode (a hard link).
     `duplicate` is True when the directory holds this name more than once.
+    `attributes` are (name, value) pairs kept beside the content, named as extended attributes are:
+    `com.apple.FinderInfo` (32 bytes, type and creator first), `dos.attributes` (decimal), ...
+    A further stream of a file (NTFS alternate data stream, HFS resource fork) is an entry of its own beside
+    it, named `FILE:STREAM`, with an `ino` of its own that no other entry has.
     """
 
     ino: int
@@ -110,6 +164,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     first_byte: int
     new_inode: bool
     duplicate: bool
+    attributes: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def is_regular(self) -> bool:

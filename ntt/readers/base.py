@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ntt.model import Entry, Extent, WalkProblem
+from ntt.model import Entry, Extent, VolumeFacts, WalkProblem
 from ntt.ranges import Ranges, within
 
 
@@ -76,6 +76,10 @@ class VolumeReader(Protocol):
 
     def extents(self, ino: int) -> Sequence[Extent]:
         """Where the content lies, in file order, holes included, covering `[0, size)` exactly."""
+        ...
+
+    def facts(self) -> VolumeFacts:
+        """What the file system says of itself; costs a few reads at most."""
         ...
 
     def close(self) -> None: ...

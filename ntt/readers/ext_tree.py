@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 
-from ntt.model import Extent, WalkProblem
+from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.ext_inodes import FLAG_ENCRYPTED, ExtInode, ExtInodes, ExtSuperblock, directory_entries
 from ntt.readers.nodes import Child, Content, Node
@@ -111,6 +111,9 @@ class ExtTree:
                 return []
             raise ReadError("the file has no block map")
         return run_extents(runs, self._volume.block_size, self._volume.offset_bytes, inode.size)
+
+    def facts(self) -> VolumeFacts:
+        return VolumeFacts(self.fstype, self.label)
 
     def close(self) -> None:
         self._volume.close()

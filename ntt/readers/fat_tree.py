@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 
-from ntt.model import Extent, WalkProblem
+from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.boot_sectors import exfat_geometry, fat_variant
 from ntt.readers.fat_directories import RECORD_BYTES, FatEntry, Record, exfat_entries, fat_entries
@@ -71,6 +71,9 @@ class FatTree:
             raise ReadError(f"its cluster chain ends {size - covered} bytes early")
         valid = self.content(ino).valid_bytes if self._is_exfat and ino != self.root_ino else size
         return run_extents(runs or [], self._volume.block_size, self._volume.offset_bytes, size, valid)
+
+    def facts(self) -> VolumeFacts:
+        return VolumeFacts(self.fstype, self.label)
 
     def close(self) -> None:
         self._volume.close()

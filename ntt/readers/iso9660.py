@@ -9,7 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 
-from ntt.model import Entry, Extent, WalkProblem
+from ntt.model import Entry, Extent, VolumeFacts, WalkProblem
 from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.iso_files import BUCKET_BYTES, FIRST_RECORD, FileParts, file_parts
@@ -80,6 +80,9 @@ class Iso9660Reader:
             extents.append(Extent(at, size, image_offset, size))
             at += size
         return extents
+
+    def facts(self) -> VolumeFacts:
+        return VolumeFacts(self.fstype, self.label, size_bytes=self.size_bytes)
 
     def close(self) -> None:
         self._last = None

@@ -9,10 +9,14 @@ from ntt.ranges import Ranges
 
 
 class Survey(msgspec.Struct, frozen=True, tag=True):
-    """What to look at: the unread bytes of the image, and how large the medium claims to be."""
+    """What to look at: the unread bytes of the image, and how large the medium claims to be.
+
+    `cue` is the text of the cue sheet that lies beside the image, or empty.
+    """
 
     unread: Ranges
     claimed_bytes: int
+    cue: str = ""
 
 
 class LayoutFound(msgspec.Struct, frozen=True, tag=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from ntt.model import Extent, WalkProblem
+from ntt.model import Extent, VolumeFacts, WalkProblem
 
 
 class Node(NamedTuple):
@@ -19,6 +19,7 @@ class Node(NamedTuple):
     gid: int
     link_target: bytes
     first_byte: int
+    attributes: tuple[tuple[str, bytes], ...] = ()
 
 
 class Child(NamedTuple):
@@ -59,5 +60,7 @@ class Tree(Protocol):
     def extents(self, ino: int) -> Sequence[Extent]:
         """Of a file's content, or of a directory's list of names."""
         ...
+
+    def facts(self) -> VolumeFacts: ...
 
     def close(self) -> None: ...

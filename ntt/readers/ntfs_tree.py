@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytsk3
 
-from ntt.model import Extent, WalkProblem
+from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.boot_sectors import ntfs_geometry
 from ntt.readers.nodes import Child, Content, Node
@@ -169,6 +169,9 @@ class NtfsTree:
         except ReadError:
             return ""
         return "" if found is None or not found.is_resident else found.value.decode("utf-16-le", "replace")
+
+    def facts(self) -> VolumeFacts:
+        return VolumeFacts(self.fstype, self.label)
 
     def close(self) -> None:
         self._volume.close()

@@ -17,7 +17,7 @@ def open_volume(source: ImageSource, volume: Volume) -> VolumeReader:
             return TskReader(source, volume)
         case Route.ISO9660:
             return open_iso9660(source, volume.offset_bytes)
-        case Route.NONE:
+        case Route.HFS | Route.UDF | Route.ARCHIVE | Route.KERNEL | Route.FUSE | Route.SEVENZIP | Route.NONE:
             raise ReadError(volume.finding or "no reader here opens this volume")
         case _:
             assert_never(volume.route)

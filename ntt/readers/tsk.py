@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 
-from ntt.model import Entry, Extent, Volume, WalkProblem
+from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
 from ntt.ranges import intersection, normalised, total, within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.ext_tree import ExtTree
@@ -113,6 +113,9 @@ class TskReader:
     def extents(self, ino: int) -> Sequence[Extent]:
         return self._tree.extents(ino)
 
+    def facts(self) -> VolumeFacts:
+        return self._tree.facts()
+
     def close(self) -> None:
         self._tree.close()
 
@@ -147,4 +150,5 @@ def _entry(child: Child, parent_ino: int, *, new_inode: bool, duplicate: bool) -
         node.first_byte,
         new_inode,
         duplicate,
+        node.attributes,
     )
