@@ -1,11 +1,11 @@
 -- NTT's catalogue. Read top to bottom: media, what is on them, what is kept, what happened.
--- Version 1. A program that meets another version stops and names `ntt db upgrade`.
+-- Version 2. A program that meets another version stops and names `ntt db upgrade`.
 
 CREATE TABLE ntt_schema (
     version     int NOT NULL,
     applied_at  timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO ntt_schema (version) VALUES (1);
+INSERT INTO ntt_schema (version) VALUES (2);
 
 -- ---------------------------------------------------------------- media
 
@@ -70,6 +70,10 @@ CREATE TABLE volume (
     status      text NOT NULL CHECK (status IN ('read', 'finding')),
     finding     text NOT NULL,
     next_step   text NOT NULL,
+    session_bytes bigint NOT NULL DEFAULT 0,  -- of an ISO session: where it begins, from offset_bytes
+    sector_bytes int NOT NULL DEFAULT 0,      -- 2352, 2448: raw sectors, with 2048 bytes of user data at data_at
+    data_at     int NOT NULL DEFAULT 0,
+    tried       text[] NOT NULL DEFAULT '{}', -- routes that did not read it, each with its reason
     PRIMARY KEY (medium_id, index)
 );
 
@@ -102,6 +106,15 @@ CREATE TABLE name (                           -- a directory entry; hard links h
 );
 CREATE INDEX name_parent ON name (medium_id, volume, parent_ino);  -- equal keys are stored once: about 8 bytes a name
 CREATE INDEX name_directory ON name (medium_id, volume, ino) WHERE (flags & 2) <> 0;
+
+CREATE TABLE node_attribute (                 -- what few inodes have besides: Finder info, DOS attributes
+    medium_id   int NOT NULL,
+    volume      smallint NOT NULL,
+    ino         bigint NOT NULL,
+    name        text NOT NULL,                -- as an extended attribute: com.apple.FinderInfo, dos.attributes
+    value       bytea NOT NULL,
+    PRIMARY KEY (medium_id, volume, ino, name)
+);
 
 -- ---------------------------------------------------------------- what is kept
 

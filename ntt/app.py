@@ -33,13 +33,14 @@ from ntt.errors import (
 )
 from ntt.eventlog import Both, EventLog, event_log
 from ntt.model import Order
+from ntt.mounts.session import MountLimits
 from ntt.names import storable
 from ntt.operations.ingest_report import MediumReport, RunFacts, medium_report
 from ntt.orchestrator import Ingested, Orchestrator, Stages
 from ntt.progress import Reporter, Stop
 from ntt.stages.archive import IMAGE_NAME, ArchiveStage
 from ntt.stages.copy import CopyStage
-from ntt.stages.enumerate import EnumerateStage
+from ntt.stages.enumerate import EnumerateStage, ListingLimits
 from ntt.stages.identify import IdentifyStage
 from ntt.stages.recognise import RecogniseStage
 from ntt.store.layout import StoreLayout, make_folder, store_errors, sync_file
@@ -223,11 +224,13 @@ def _require_space(settings: Settings, order: Order) -> None:
 
 def _orchestrator(catalogue: Catalogue, reporter: Reporter, stop: Stop, work: Path) -> Orchestrator:
     settings, database = catalogue.settings, catalogue.database
+    listing = ListingLimits(settings.worker_memory_bytes, settings.stall_s, settings.slow_s, settings.slow_per_s)
+    mounts = MountLimits()
     stages = Stages(
         identify=IdentifyStage(),
         recognise=RecogniseStage(database, lambda medium: f"{medium.medium_hash}/{IMAGE_NAME}"),
-        enumerate=EnumerateStage(database, settings.worker_memory_bytes, settings.stall_s),
-        copy=CopyStage(database, catalogue.store, settings),
+        enumerate=EnumerateStage(database, listing, mounts, work / "mounts"),
+        copy=CopyStage(database, catalogue.store, settings, mounts, work / "mounts"),
         archive=ArchiveStage(database, settings.archive_dir, settings.zstd_level, settings.stall_s),
     )
 

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     workers: int = Field(default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64)
     worker_memory_bytes: int = Field(default=2 << 30, ge=256 << 20)  # address space of one worker
     stall_s: float = Field(default=120.0, gt=0)  # a worker without progress for this long is stopped
+    slow_s: float = Field(default=60.0, gt=0)  # a listing that takes longer than this ...
+    slow_per_s: float = Field(default=500.0, ge=0)  # ... at fewer entries a second is a problem of the medium
     attempts: int = Field(default=2, ge=1, le=50)  # per file, before its failure is recorded
     zstd_level: int = Field(default=3, ge=1, le=19)
     postgres_user: str | None = None  # as root: the unprivileged user of the embedded server

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -29,7 +29,14 @@ Message = TypeVar("Message")
 
 
 class WorkerDied(NttError):
-    """A worker process ended before it had answered; the text holds its last words."""
+    """A worker process ended before it had answered; the text holds its last words.
+
+    `status` is its exit status (negative: the signal that ended it), None where it did not end by itself.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Worker(Generic[Message]):
@@ -77,12 +84,18 @@ class Worker(Generic[Message]):
         status = self._child.process.returncode
         ended = f"signal {-status}" if status is not None and status < 0 else f"status {status}"
         words = self.last_words.decode(errors="replace").strip().splitlines()
-        return WorkerDied(f"a worker ended with {ended}" + (f": {words[-1]}" if words else ""))
+        return WorkerDied(f"a worker ended with {ended}" + (f": {words[-1]}" if words else ""), status)
 
 
 @asynccontextmanager
 async def worker(
-    role: str, image_fd: int, memory_bytes: int, decoder: msgspec.msgpack.Decoder[Message]
+    role: str,
+    image_fd: int,
+    memory_bytes: int,
+    decoder: msgspec.msgpack.Decoder[Message],
+    *,
+    pass_fds: Sequence[int] = (),
+    reads_mounts: bool = False,
 ) -> AsyncIterator[Worker[Message]]:
     """Starts `python -m ntt.worker ROLE`; it has the image as an open descriptor, and ends with this block.
 
@@ -100,7 +113,7 @@ async def worker(
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=_environment(),
-                pass_fds=(image_fd, pulse_fd),
+                pass_fds=(image_fd, pulse_fd, *pass_fds),
                 grace_s=2.0,
             ) as child,
             anyio.create_task_group() as listeners,

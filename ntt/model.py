@@ -290,13 +290,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedImage:
-    """An open image: `claimed_bytes` is the larger of image and map, `unread` what the map says."""
+    """An open image: `claimed_bytes` is the larger of image and map, `unread` what the map says.
+
+    `cue` is the text of the cue sheet beside it, which tells where its tracks lie; empty without one.
+    """
 
     path: Path
     fd: int
     claimed_bytes: int
     unread: Ranges
     map_text: str | None
+    cue: str = ""
 
     @property
     def name(self) -> str:

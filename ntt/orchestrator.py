@@ -28,7 +28,7 @@ from ntt.progress import Reporter, Stop, Work
 from ntt.stages.accept import accepted
 from ntt.stages.archive import ArchiveStage, archive_is_there
 from ntt.stages.copy import CopyStage, MediumImage
-from ntt.stages.enumerate import EnumerateStage
+from ntt.stages.enumerate import EnumerateStage, ListedImage
 from ntt.stages.identify import IdentifyStage, ImageState, require_unchanged
 from ntt.stages.recognise import Recognised, RecogniseStage, Recognition
 
@@ -181,9 +181,10 @@ class Orchestrator:
             def advance(loaded: Loaded) -> None:
                 show(Work(files_done=loaded.names, bytes_done=loaded.bytes))
 
-            _, loaded = await self._stages.enumerate.run(
-                image.fd, medium.id, medium.unread_or_beyond, medium.claimed_bytes, advance, result.require_unchanged
+            about = ListedImage(
+                medium.id, image.fd, medium.image_bytes, medium.claimed_bytes, medium.unread_or_beyond, image.cue
             )
+            _, loaded = await self._stages.enumerate.run(about, advance, result.require_unchanged)
             attempt.counts.update(nodes=loaded.nodes, paths=loaded.names, files=loaded.files, bytes=loaded.bytes)
             attempt.counts["paths_per_s"] = round(loaded.names / max(attempt.seconds, 1e-3))
 
@@ -197,7 +198,9 @@ class Orchestrator:
                 show(Work(written.files, pending.files, written.bytes, pending.bytes, written.failed + written.damaged))
 
             volumes = await self._media.volumes(medium.id)
-            about = MediumImage(medium.id, image.fd, volumes, medium.unread_or_beyond, result.require_unchanged)
+            about = MediumImage(
+                medium.id, image.fd, medium.image_bytes, volumes, medium.unread_or_beyond, result.require_unchanged
+            )
             await self._stages.copy.run(about, self._stop, result.copied, advance)
             written = result.copied
             attempt.counts.update(

@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -128,7 +129,8 @@ def _walk(image_fd: int, pulse: Pulse, frames: Frames) -> None:
     request = _receive(msgspec.msgpack.Decoder(Survey))
     if request is None:
         return
-    found: Iterator[msgspec.Struct] = survey(ImageSource(image_fd, request.unread), request, pulse)
+    source = ImageSource(image_fd, request.unread)
+    found: Iterator[msgspec.Struct] = survey(source, request, pulse, partial(open_volume, source))
     for message in found:
         frames.send(message)
 

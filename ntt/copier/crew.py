@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import anyio
 import msgspec
@@ -25,13 +25,17 @@ Files = tuple[FileJob, ...]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One medium to copy. `image_fd` is open for reading; `run_id` keeps the names of temp files apart."""
+    """One medium to copy. `image_fd` is open for reading; `run_id` keeps the names of temp files apart.
+
+    `roots`: volume index -> open directory of a mounted volume.
+    """
 
     image_fd: int
     volumes: tuple[Volume, ...]
     unread: Ranges
     store: str
     run_id: str
+    roots: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,20 @@ class Crew:
                 self._again.appendleft(first)
                 lives += 1
                 about = self._assignment
-                async with worker("copy", about.image_fd, self._limits.memory_bytes, decoder) as link:
+                roots = tuple(about.roots.values())
+                async with worker(
+                    "copy",
+                    about.image_fd,
+                    self._limits.memory_bytes,
+                    decoder,
+                    pass_fds=roots,
+                    reads_mounts=bool(roots),
+                ) as link:
                     answered = shift.answered
                     try:
-                        await link.send(Begin(about.volumes, about.unread, about.store, f"{name}-{lives}"))
+                        await link.send(
+                            Begin(about.volumes, about.unread, about.store, f"{name}-{lives}", dict(about.roots))
+                        )
                         await shift.work(link, lambda: self._next_now(batches), lambda: self._next_wait(batches))
                     except* WorkerDied as group:
                         pulse = link.pulse.read()

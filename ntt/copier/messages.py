@@ -9,21 +9,26 @@ from ntt.ranges import Ranges
 
 
 class FileJob(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One regular file to copy; `attempt` counts from 1."""
+    """One regular file to copy; `attempt` counts from 1. `path` where its volume is read by path only."""
 
     volume: int
     ino: int
     size: int
     attempt: int
+    path: bytes = b""
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """First message: what is on the image, which bytes of it were never read, where the store is."""
+    """First message: what is on the image, which bytes of it were never read, where the store is.
+
+    `roots`: volume index -> inherited descriptor of the directory below which its files are reached.
+    """
 
     volumes: tuple[Volume, ...]
     unread: Ranges
     store: str
     name: str  # of this worker, unique among all that live
+    roots: dict[int, int] = {}
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True):

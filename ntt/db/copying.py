@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -17,10 +17,13 @@ _REGULAR = "(n.mode & 61440) = 32768"  # S_IFMT, S_IFREG
 
 @dataclass(frozen=True, slots=True)
 class PendingFile:
+    """`path` is given for volumes that are read by path only."""
+
     volume: int
     ino: int
     size: int
     first_byte: int
+    path: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,11 @@ class CopyQueue:
         assert row is not None
         return Pending(row["files"], row["bytes"])
 
-    async def files(self) -> AsyncIterator[PendingFile]:
-        """All that are pending now, page by page in the order of the inodes, each page as it lies on the medium."""
+    async def files(self, by_path: Collection[int] = ()) -> AsyncIterator[PendingFile]:
+        """All that are pending now, page by page in the order of the inodes, each page as it lies on the medium.
+
+        Those of the volumes `by_path` come with a path.
+        """
         volume, ino = -1, -1
         while True:
             async with self._database.connection() as connection:
@@ -75,11 +81,14 @@ class CopyQueue:
                     ino,
                     PAGE_FILES,
                 )
+                keys = {(row["volume"], row["ino"]) for row in rows if row["volume"] in by_path}
+                paths = await paths_of(connection, self._medium_id, keys)
             if not rows:
                 return
             volume, ino = rows[-1]["volume"], rows[-1]["ino"]
             for row in sorted(rows, key=lambda r: (r["volume"], r["first_byte"])):
-                yield PendingFile(row["volume"], row["ino"], row["size"], row["first_byte"])
+                path = paths.get((row["volume"], row["ino"]), b"")
+                yield PendingFile(row["volume"], row["ino"], row["size"], row["first_byte"], path)
 
     async def failed(self, reason: str | None) -> list[FailedFile]:
         """Files that were given up, or those of them whose reason contains the text."""
@@ -113,6 +122,19 @@ class CopyQueue:
                     "UPDATE medium SET copy_done = NULL, archive_done = NULL WHERE id = $1", self._medium_id
                 )
         return len(gone)
+
+    async def add_reasons(self, reasons: Sequence[tuple[int, int, str]]) -> int:
+        """Adds (volume, inode, text) to the reasons of those files that failed; how many of them did."""
+        async with self._database.connection() as connection:
+            changed = await connection.fetch(
+                """UPDATE outcome o SET reason = o.reason || '; ' || added.text
+                   FROM unnest($2::smallint[], $3::bigint[], $4::text[]) AS added(volume, ino, text)
+                   WHERE o.medium_id = $1 AND o.volume = added.volume AND o.ino = added.ino AND o.status = 'f'
+                   RETURNING 1""",
+                self._medium_id,
+                *map(list, zip(*reasons, strict=True)),
+            )
+        return len(changed)
 
     async def prove_done(self) -> int:
         """How many regular files have no outcome; with none, `copy_done` is set in the transaction that saw it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import stat
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ntt.db.connection import Connection, Database, translated
 from ntt.errors import MediumError
-from ntt.model import Entry, Layout
+from ntt.model import Entry, Volume
 
 MODE_BITS = 0o177777
 FLAG_DUPLICATE = 1
@@ -17,7 +18,8 @@ _NODE = (
     "ino", "size", "mtime_s", "first_byte", "medium_id", "mtime_ns", "mode", "uid", "gid", "volume", "link_target",
 )  # fmt: skip
 _NAME = ("ino", "parent_ino", "medium_id", "volume", "flags", "name")
-TABLES = ("node", "name", "outcome", "volume")
+TABLES = ("node", "name", "node_attribute", "outcome", "volume")
+LISTING = ("node", "name", "node_attribute")
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class Loaded:
     names: int = 0
     files: int = 0
     bytes: int = 0
+    links: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +51,73 @@ class Load:
     def __init__(self, connection: Connection, medium_id: int) -> None:
         self._connection = connection
         self._medium_id = medium_id
-        self.loaded = Loaded()
+        self._of: dict[int, Loaded] = {}
 
-    async def volumes(self, layout: Layout) -> None:
+    @property
+    def loaded(self) -> Loaded:
+        """Of all volumes together."""
+        parts = self._of.values()
+        return Loaded(
+            sum(part.nodes for part in parts),
+            sum(part.names for part in parts),
+            sum(part.files for part in parts),
+            sum(part.bytes for part in parts),
+            sum(part.links for part in parts),
+        )
+
+    def loaded_of(self, volume: int) -> Loaded:
+        return self._of.get(volume, Loaded())
+
+    async def volumes(self, volumes: Sequence[Volume]) -> None:
         """Replaces what was recorded of the medium's volumes."""
         medium_id = self._medium_id
         with translated():
             await self._connection.execute("DELETE FROM volume WHERE medium_id = $1", medium_id)
             await self._connection.executemany(
-                "INSERT INTO volume VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                f"INSERT INTO volume VALUES ({', '.join(f'${n}' for n in range(1, 16))})",
                 [
                     (medium_id, v.index, v.scheme, _fitting(v.offset_bytes), _fitting(v.size_bytes), v.fstype,
-                     v.route.value, _storable(v.label), v.status.value, _storable(v.finding), _storable(v.next_step))
-                    for v in layout.volumes
+                     v.route.value, _storable(v.label), v.status.value, _storable(v.finding), _storable(v.next_step),
+                     _fitting(v.session_bytes), v.sector_bytes, v.data_at, [_storable(tried) for tried in v.tried])
+                    for v in volumes
                 ],
             )  # fmt: skip
 
+    @asynccontextmanager
+    async def instead(self, volume: int) -> AsyncIterator[Callable[[], None]]:
+        """What the body adds to the volume takes the place of what it had, if the body calls what it is given."""
+        before = self._of.pop(volume, None)
+        better = False
+
+        def keep() -> None:
+            nonlocal better
+            better = True
+
+        try:
+            async with self._connection.transaction():
+                with translated():
+                    for table in LISTING:
+                        await self._connection.execute(
+                            f"DELETE FROM {table} WHERE medium_id = $1 AND volume = $2", self._medium_id, volume
+                        )
+                    await self._connection.execute(
+                        "DELETE FROM finding WHERE medium_id = $1 AND volume = $2 AND stage = 'enumerate'",
+                        self._medium_id,
+                        volume,
+                    )
+                yield keep
+                if not better:
+                    raise _NotBetter
+        except _NotBetter:
+            self._of.pop(volume, None)
+            if before is not None:
+                self._of[volume] = before
+
     async def entries(self, volume: int, entries: Sequence[Entry]) -> None:
         """Adds entries of a volume; an inode's row comes with its first entry."""
-        medium_id, loaded = self._medium_id, self.loaded
+        medium_id, loaded = self._medium_id, self._of.setdefault(volume, Loaded())
         new = [e for e in entries if e.new_inode]
+        attributes = [(medium_id, volume, e.ino, name, value) for e in new for name, value in e.attributes]
         with translated():  # here, not only around the load: what leaves a task group is no single error any more
             await self._connection.copy_records_to_table(
                 "node",
@@ -84,15 +134,22 @@ class Load:
                 columns=_NAME,
                 records=[(e.ino, e.parent_ino, medium_id, volume, _flags(e), e.name) for e in entries],
             )
+            if attributes:
+                await self._connection.copy_records_to_table("node_attribute", records=attributes)
         regular = [_fitting(e.size) for e in new if e.is_regular]
         loaded.nodes += len(new)
         loaded.names += len(entries)
         loaded.files += len(regular)
         loaded.bytes += sum(regular)
+        loaded.links += sum(stat.S_ISLNK(e.mode) for e in new)
 
     async def problems(self, problems: Sequence[Problem]) -> None:
         with translated():
             await insert_problems(self._connection, self._medium_id, "enumerate", problems)
+
+
+class _NotBetter(Exception):
+    """Leaves a nested transaction, so that it is rolled back."""
 
 
 def _fitting(number: int) -> int:

@@ -221,4 +221,8 @@ def volume_of(row: asyncpg.Record) -> Volume:
         label=row["label"],
         finding=row["finding"],
         next_step=row["next_step"],
+        session_bytes=row["session_bytes"],
+        sector_bytes=row["sector_bytes"],
+        data_at=row["data_at"],
+        tried=tuple(row["tried"]),
     )

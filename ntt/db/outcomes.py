@@ -45,6 +45,7 @@ class OutcomeWriter:
     `written` is added to. `committed` is called with the hashes that are in the database from then on,
     `seal` with a pack that is full and whose rows are all committed. `require_unchanged` raises when the
     source was written to since its identity was taken: nothing read from it since then is recorded.
+    `failed` is called with every failure that was recorded.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class OutcomeWriter:
         progress: Callable[[Written], None],
         written: Written,
         require_unchanged: Callable[[], None],
+        failed: Callable[[FileOutcome], None],
     ) -> None:
         self._database = database
         self._medium_id = medium_id
@@ -63,6 +65,7 @@ class OutcomeWriter:
         self._seal = seal
         self._progress = progress
         self._require_unchanged = require_unchanged
+        self._failed = failed
         self._waiting: list[FileOutcome] = []
         self._pack_ends: dict[int, int] = {}
         self.written = written
@@ -125,6 +128,9 @@ class OutcomeWriter:
         self._pack_ends.clear()
         self._count(settled, new_blobs)
         self._committed([o.blob_hash for o in settled if o.is_new])
+        for outcome in settled:
+            if outcome.status is OutcomeStatus.FAILED:
+                self._failed(outcome)
         self._progress(self.written)
         return len(settled)
 

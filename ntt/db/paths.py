@@ -14,10 +14,14 @@ async def paths_of(connection: Connection, medium_id: int, keys: Collection[Key]
     if not keys:
         return {}
     rows = await connection.fetch(
-        """SELECT e.volume, e.ino, e.name, directory_path($1, e.volume, e.parent_ino) AS above
-           FROM (SELECT DISTINCT ON (n.volume, n.ino) n.volume, n.ino, n.name, n.parent_ino
-                 FROM name n JOIN unnest($2::smallint[], $3::bigint[]) AS wanted(volume, ino) USING (volume, ino)
-                 WHERE n.medium_id = $1 ORDER BY n.volume, n.ino, n.parent_ino, n.name) e""",
+        """WITH e AS MATERIALIZED (
+               SELECT DISTINCT ON (n.volume, n.ino) n.volume, n.ino, n.name, n.parent_ino
+               FROM name n JOIN unnest($2::smallint[], $3::bigint[]) AS wanted(volume, ino) USING (volume, ino)
+               WHERE n.medium_id = $1 ORDER BY n.volume, n.ino, n.parent_ino, n.name),
+           d AS MATERIALIZED (
+               SELECT volume, parent_ino, directory_path($1, volume, parent_ino) AS above
+               FROM (SELECT DISTINCT volume, parent_ino FROM e) parents)
+           SELECT e.volume, e.ino, e.name, d.above FROM e JOIN d USING (volume, parent_ino)""",
         medium_id,
         [volume for volume, _ in keys],
         [ino for _, ino in keys],

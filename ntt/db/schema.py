@@ -11,7 +11,7 @@ from ntt.db.connection import Connection
 from ntt.db.locks import LockSpace, lock_key
 from ntt.errors import DatabaseError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 CATALOGUE_EXISTS = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'ntt_schema' AND pg_table_is_visible(oid))"
 
@@ -32,7 +32,14 @@ class Migration:
     sql: str
 
 
-MIGRATIONS: tuple[Migration, ...] = ()
+TO_2 = """
+ALTER TABLE volume ADD COLUMN session_bytes bigint NOT NULL DEFAULT 0,
+    ADD COLUMN sector_bytes int NOT NULL DEFAULT 0, ADD COLUMN data_at int NOT NULL DEFAULT 0,
+    ADD COLUMN tried text[] NOT NULL DEFAULT '{}';
+CREATE TABLE node_attribute (medium_id int NOT NULL, volume smallint NOT NULL, ino bigint NOT NULL,
+    name text NOT NULL, value bytea NOT NULL, PRIMARY KEY (medium_id, volume, ino, name));
+"""
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, TO_2),)
 
 
 def schema_sql() -> str:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import msgspec
 
-from ntt.model import Entry, Layout, WalkProblem
+from ntt.model import Entry, Layout, Volume, WalkProblem
 from ntt.ranges import Ranges
 
 
 class Survey(msgspec.Struct, frozen=True, tag=True):
     """What to look at: the unread bytes of the image, and how large the medium claims to be.
 
-    `cue` is the text of the cue sheet that lies beside the image, or empty.
+    `cue` is the text of the cue sheet that lies beside the image, or empty. With `volumes` the layout is known
+    already: only these are walked. `roots`: volume index -> open directory, of those that are read by path.
     """
 
     unread: Ranges
     claimed_bytes: int
     cue: str = ""
+    volumes: tuple[Volume, ...] | None = None
+    roots: dict[int, int] = {}
 
 
 class LayoutFound(msgspec.Struct, frozen=True, tag=True):
-    """Always the first answer."""
+    """The first answer, unless the layout was known already."""
 
     layout: Layout
 
@@ -34,10 +37,14 @@ class Found(msgspec.Struct, frozen=True, tag=True):
 
 
 class VolumeEnded(msgspec.Struct, frozen=True, tag=True):
-    """A volume's walk is over; `failure` is empty, or says why it ended early."""
+    """A volume's walk is over; `failure` is empty, or says why it ended early.
+
+    `counted`: the entries that the file system itself counts, None where it does not say.
+    """
 
     volume: int
     failure: str
+    counted: int | None = None
 
 
 class SurveyDone(msgspec.Struct, frozen=True, tag=True):

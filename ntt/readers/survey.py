@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ntt.model import Entry, Volume, VolumeStatus, WalkProblem
-from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, SurveyDone, VolumeEnded
-from ntt.readers.opening import open_volume
 from ntt.readers.volumes import detect
 
 CHUNK_ENTRIES = 5_000
 CHUNK_BYTES = 1 << 20  # of names and link targets, so that long ones do not swell a message
+FAILURES = (ReadError, OSError)  # the latter of a file system that is read by path
 
 
 class Beat(Protocol):
@@ -21,20 +21,25 @@ class Beat(Protocol):
     def add(self, size_bytes: int) -> None: ...
 
 
-def survey(source: ImageSource, request: Survey, beat: Beat) -> Iterator[FromSurvey]:
-    """The layout, then the entries of each volume that can be read."""
-    layout = detect(source, request.claimed_bytes)
-    yield LayoutFound(layout)
-    for volume in layout.volumes:
+def survey(
+    source: ImageSource, request: Survey, beat: Beat, open_volume: Callable[[Volume], VolumeReader]
+) -> Iterator[FromSurvey]:
+    """The layout, then the entries of each volume that can be read; or those of the volumes that are asked for."""
+    volumes = request.volumes
+    if volumes is None:
+        layout = detect(source, request.claimed_bytes, request.cue)
+        yield LayoutFound(layout)
+        volumes = layout.volumes
+    for volume in volumes:
         if volume.status is VolumeStatus.READ:
-            yield from _walk(source, volume, beat)
+            yield from _walk(volume, beat, open_volume)
     yield SurveyDone()
 
 
-def _walk(source: ImageSource, volume: Volume, beat: Beat) -> Iterator[FromSurvey]:
+def _walk(volume: Volume, beat: Beat, open_volume: Callable[[Volume], VolumeReader]) -> Iterator[FromSurvey]:
     try:
-        reader = open_volume(source, volume)
-    except ReadError as error:
+        reader = open_volume(volume)
+    except FAILURES as error:
         yield VolumeEnded(volume.index, str(error))
         return
     entries: list[Entry] = []
@@ -52,9 +57,16 @@ def _walk(source: ImageSource, volume: Volume, beat: Beat) -> Iterator[FromSurve
             if len(entries) + len(problems) >= CHUNK_ENTRIES or size_bytes >= CHUNK_BYTES:
                 yield Found(volume.index, tuple(entries), tuple(problems))
                 entries, problems, size_bytes = [], [], 0
-    except ReadError as error:
+    except FAILURES as error:
         failure = str(error)
     if entries or problems:
         yield Found(volume.index, tuple(entries), tuple(problems))
-    yield VolumeEnded(volume.index, failure)
+    yield VolumeEnded(volume.index, failure, _counted(reader))
     reader.close()
+
+
+def _counted(reader: VolumeReader) -> int | None:
+    try:
+        return reader.facts().entries
+    except FAILURES:
+        return None

@@ -29,7 +29,7 @@ LOOK_CLOSER = "look at it with `file -s` and a hex viewer; if it should hold fil
 CHECK_A_COPY = "image the medium again, or repair a copy of the image with the file system's own checker"
 
 
-def detect(source: ImageSource, claimed_bytes: int) -> Layout:
+def detect(source: ImageSource, claimed_bytes: int, cue: str = "") -> Layout:  # noqa: ARG001
     """The image's volumes, in the order of its table; one for the whole image if it has no table.
 
     A file system, or another signature, at byte 0 wins over a partition table there: FAT boot sectors and

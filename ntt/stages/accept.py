@@ -15,6 +15,7 @@ from ntt.names import printable
 from ntt.tools.mapfile import Mapfile, parse_mapfile
 
 MAP_LIMIT_BYTES = 256 << 20
+CUE_LIMIT_BYTES = 1 << 20
 SECTOR_BYTES = 512
 
 
@@ -32,9 +33,31 @@ def accepted(order: Order) -> Iterator[AcceptedImage]:
         size_bytes = _require_image(fd, name)
         mapfile, text = (None, None) if order.map_path is None else _read_map(order.map_path, size_bytes)
         claimed_bytes = max(size_bytes, mapfile.end if mapfile else 0)
-        yield AcceptedImage(order.image, fd, claimed_bytes, mapfile.unread if mapfile else (), text)
+        unread = mapfile.unread if mapfile else ()
+        yield AcceptedImage(order.image, fd, claimed_bytes, unread, text, _cue_beside(order.image))
     finally:
         os.close(fd)
+
+
+def _cue_beside(image: Path) -> str:
+    """The text of `disc.cue` beside `disc.bin`; empty if there is none that could be one."""
+    try:
+        for suffix in (".cue", ".CUE"):
+            path = image.with_suffix(suffix)
+            if path != image and path.is_file() and path.stat().st_size <= CUE_LIMIT_BYTES:
+                raw = path.read_bytes()
+                return raw.decode("utf-8") if _is_utf8(raw) else raw.decode("latin-1")
+    except OSError:
+        return ""  # it only helps: the image itself is what counts
+    return ""
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _require_image(fd: int, name: str) -> int:

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import anyio
+import msgspec
 
 from ntt.config import Settings
 from ntt.copier.crew import Assignment, Crew, Limits
 from ntt.copier.messages import FileJob
 from ntt.copier.shift import Rules
 from ntt.db.connection import Database
-from ntt.db.copying import CopyQueue, Pending, Registrar
+from ntt.db.copying import CopyQueue, FailedFile, Pending, Registrar
+from ntt.db.loading import Problem
 from ntt.db.outcomes import OutcomeWriter, Written
+from ntt.db.summary import Problems
 from ntt.errors import Interrupted, MediumError, NttError
-from ntt.model import OutcomeBatch, PackFull, Volume
+from ntt.model import FileOutcome, OutcomeBatch, PackFull, Route, Stage, Volume, VolumeStatus
+from ntt.mounts.session import MountLimits, mount_session
 from ntt.progress import Stop
 from ntt.ranges import Ranges
+from ntt.routes import next_routes
 from ntt.store.layout import PACK_LIMIT_BYTES, SMALL_BLOB_LIMIT_BYTES, StoreLayout
 from ntt.store.packs import member_bytes, seal
 from ntt.store.plain import remove_orphans
 
 QUEUE_BATCHES = 16
+READER_FAULTS = ("ReadError", "WorkerDied")
+DOUBTFUL_LIMIT = 10_000  # files; a reader that fails on more is wrong altogether
 ROUNDS = 3  # a second finds what waited for another's content, or was given back by a worker that died
 
 
@@ -36,62 +45,146 @@ class MediumImage:
 
     medium_id: int
     fd: int
+    size_bytes: int
     volumes: tuple[Volume, ...]
     unread: Ranges
     require_unchanged: Callable[[], None]
 
 
-class CopyStage:
-    """Copies into `store`; `settings` say how many workers there are and how long one may be silent."""
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One pass over what is pending: by which volumes and mounted roots, and what is told of it."""
 
-    def __init__(self, database: Database, store: StoreLayout, settings: Settings) -> None:
+    volumes: tuple[Volume, ...]
+    roots: Mapping[int, int]
+    total: Written
+    advance: Callable[[Written], None]
+    failed: Callable[[FileOutcome], None]
+
+
+class CopyStage:
+    """Copies into `store`; `settings` say how many workers there are and how long one may be silent.
+
+    `work` is a folder of this run for what has to be unpacked before it can be read.
+    """
+
+    def __init__(
+        self, database: Database, store: StoreLayout, settings: Settings, mounts: MountLimits, work: Path
+    ) -> None:
         self._database = database
         self._store = store
         self._settings = settings
+        self._mount_limits = mounts
+        self._work = work
 
     async def run(
         self, image: MediumImage, stop: Stop, total: Written, advance: Callable[[Written, Pending], None]
     ) -> None:
         """`copy_done` is set when it returns, `total` is added to meanwhile.
 
-        Whatever it raises, everything finished so far stays recorded.
+        Whatever it raises, everything finished so far stays recorded. Files that a reader fails on are tried
+        once more by a mount where their file system has that route.
 
         Interrupted when `stop` was requested; StoreError, DatabaseError, MediumError as they come.
         """
         queue = CopyQueue(self._database, image.medium_id)
         pending = await queue.pending()
-        left = pending.files
-        for _ in range(ROUNDS):
-            if left and not stop.requested:
-                await self._round(image, queue, total, stop, lambda written: advance(written, pending))
-            image.require_unchanged()
-            left = await queue.prove_done()
-            if not left:
-                return
-            if stop.requested:
-                raise Interrupted(f"stopped with {left:,} files left", "run the same command again to go on")
+        doubtful = Doubtful(image.volumes)
+
+        def show(written: Written) -> None:
+            advance(written, pending)
+
+        routes = {v.index: (v.route, *next_routes(v.fstype, v.route)) for v in image.volumes if v.route.is_mount}
+        async with self._reachable(image, routes if pending.files else {}) as (volumes, roots, _):
+            left = await self._rounds(image, queue, stop, _Round(volumes, roots, total, show, doubtful.add))
+        if not left and doubtful.files and not stop.requested:
+            left = await self._second_opinion(image, queue, stop, doubtful, total, show)
+        if not left:
+            return
+        if stop.requested:
+            raise Interrupted(f"stopped with {left:,} files left", "run the same command again to go on")
         raise MediumError(f"{left:,} files could not be brought to an end", "run the same command again")
 
-    async def _round(
-        self, image: MediumImage, queue: CopyQueue, total: Written, stop: Stop, advance: Callable[[Written], None]
-    ) -> None:
+    async def _rounds(self, image: MediumImage, queue: CopyQueue, stop: Stop, about: _Round) -> int:
+        """How many files are left; with none, `copy_done` is set."""
+        left = (await queue.pending()).files
+        for _ in range(ROUNDS):
+            if left and not stop.requested:
+                await self._round(image, queue, stop, about)
+            image.require_unchanged()
+            left = await queue.prove_done()
+            if not left or stop.requested:
+                break
+        return left
+
+    @asynccontextmanager
+    async def _reachable(
+        self, image: MediumImage, routes: Mapping[int, tuple[Route, ...]]
+    ) -> AsyncIterator[tuple[tuple[Volume, ...], Mapping[int, int], Mapping[int, str]]]:
+        """The volumes, those of `routes` mounted or closed with the reason; their roots; how each is mounted."""
+        if not routes:
+            yield image.volumes, {}, {}
+            return
+        wanted = [volume for volume in image.volumes if volume.index in routes]
+        self._work.mkdir(parents=True, exist_ok=True)
+        async with mount_session(image.fd, image.size_bytes, wanted, routes, self._work, self._mount_limits) as session:
+            volumes: list[Volume] = []
+            for volume in image.volumes:
+                mounted, refused = session.mounted.get(volume.index), session.refused.get(volume.index)
+                if mounted is not None:
+                    volume = msgspec.structs.replace(volume, route=mounted.route, status=VolumeStatus.READ)
+                elif refused is not None:
+                    why = f"its volume cannot be mounted: {'; '.join(refused.tried)}"
+                    volume = msgspec.structs.replace(volume, status=VolumeStatus.FINDING, finding=why)
+                volumes.append(volume)
+            roots = {index: mounted.root_fd for index, mounted in session.mounted.items()}
+            yield tuple(volumes), roots, {index: mounted.how for index, mounted in session.mounted.items()}
+
+    async def _second_opinion(
+        self,
+        image: MediumImage,
+        queue: CopyQueue,
+        stop: Stop,
+        doubtful: Doubtful,
+        total: Written,
+        show: Callable[[Written], None],
+    ) -> int:
+        """What readers failed on, through mounts; the difference is recorded. How many files are left."""
+        left = 0
+        async with self._reachable(image, doubtful.routes()) as (volumes, roots, how):
+            files = [file for file in doubtful.files if file.volume in roots]
+            if files:
+                given_back = await queue.give_back(files)
+                total.files -= given_back
+                total.failed -= given_back
+                left = await self._rounds(image, queue, stop, _Round(volumes, roots, total, show, lambda _: None))
+        if files:
+            first = [(file.volume, file.ino, f"{doubtful.route_of(file.volume)}: {file.reason}") for file in files]
+            still_failed = await queue.add_reasons(first)
+            problems = _differences(files, still_failed, how)
+            await Problems(self._database).replace(image.medium_id, Stage.COPY.value, problems)
+        return left
+
+    async def _round(self, image: MediumImage, queue: CopyQueue, stop: Stop, about: _Round) -> None:
         send, receive = anyio.create_memory_object_stream[OutcomeBatch | PackFull](QUEUE_BATCHES)
         settings = self._settings
         limits = Limits(settings.workers, settings.worker_memory_bytes, settings.attempts, SMALL_BLOB_LIMIT_BYTES)
         rules = Rules(member_bytes, PACK_LIMIT_BYTES, settings.stall_s)
-        about = Assignment(image.fd, image.volumes, image.unread, str(self._store.root), self._database.run_id)
+        assignment = Assignment(
+            image.fd, about.volumes, image.unread, str(self._store.root), self._database.run_id, about.roots
+        )
         async with send, receive, self._database.connected() as connection:
-            crew = Crew(about, limits, Registrar(connection), rules)
+            crew = Crew(assignment, limits, Registrar(connection), rules)
             writer = OutcomeWriter(
-                self._database, image.medium_id, crew.released, partial(seal, self._store), advance, total,
-                image.require_unchanged,
+                self._database, image.medium_id, crew.released, partial(seal, self._store), about.advance,
+                about.total, image.require_unchanged, about.failed,
             )  # fmt: skip
             failure: Exception | None = None
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(writer.run, receive)
                     try:
-                        await crew.copy(_jobs(queue, stop), send)
+                        await crew.copy(_jobs(queue, stop, about.roots), send)
                     except (NttError, ExceptionGroup) as error:
                         failure = error  # what is durable already is still recorded: the writer ends by itself
             finally:
@@ -100,8 +193,45 @@ class CopyStage:
                 raise failure
 
 
-async def _jobs(queue: CopyQueue, stop: Stop) -> AsyncIterator[FileJob]:
-    async for file in queue.files():
+class Doubtful:
+    """Files that a reader failed on though their bytes were read from the medium: a mount may know better."""
+
+    def __init__(self, volumes: Sequence[Volume]) -> None:
+        self._volumes = {
+            volume.index: volume for volume in volumes if volume.route.is_reader and not volume.sector_bytes
+        }
+        self.files: list[FailedFile] = []
+
+    def add(self, outcome: FileOutcome) -> None:
+        known = self._volumes.get(outcome.volume)
+        if known is None or outcome.error_type not in READER_FAULTS or len(self.files) >= DOUBTFUL_LIMIT:
+            return
+        if any(route.is_mount for route in next_routes(known.fstype, known.route)):
+            self.files.append(FailedFile(outcome.volume, outcome.ino, b"", outcome.size_bytes, outcome.reason))
+
+    def route_of(self, volume: int) -> str:
+        return self._volumes[volume].route.value
+
+    def routes(self) -> dict[int, tuple[Route, ...]]:
+        """Of the volumes concerned, those after the reader that failed."""
+        found: dict[int, tuple[Route, ...]] = {}
+        for index in {file.volume for file in self.files}:
+            volume = self._volumes[index]
+            found[index] = tuple(route for route in next_routes(volume.fstype, volume.route) if route.is_mount)
+        return found
+
+
+def _differences(files: Sequence[FailedFile], still_failed: int, how: Mapping[int, str]) -> list[Problem]:
+    better = len(files) - still_failed
+    if not better:
+        return []
+    ways = ", ".join(sorted({how[file.volume] for file in files}))
+    detail = f"{better:,} files that the reader could not read were read through {ways}; the first: {files[0].reason}"
+    return [Problem("second_opinion", detail)]
+
+
+async def _jobs(queue: CopyQueue, stop: Stop, by_path: Collection[int]) -> AsyncIterator[FileJob]:
+    async for file in queue.files(by_path):
         if stop.requested:
             return
-        yield FileJob(file.volume, file.ino, file.size, 1)
+        yield FileJob(file.volume, file.ino, file.size, 1, file.path)

@@ -1,135 +1,277 @@
-"""Image -> layout and entries -> rows: walked by a fenced worker, loaded in one transaction."""
+"""Image -> layout and entries -> rows: walked by fenced workers, by readers first, then by mounts; one transaction."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import anyio
 import msgspec
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from ntt.db.connection import Database
 from ntt.db.loading import Load, Loaded, Problem, load
-from ntt.db.runs import first_cause
 from ntt.errors import MediumError
-from ntt.fence import Worker, WorkerDied, worker
-from ntt.model import Layout, VolumeStatus, WalkProblem
+from ntt.model import Layout, Route, Volume, VolumeStatus, WalkProblem
+from ntt.mounts.session import MountLimits, MountSession, mount_session
 from ntt.ranges import Ranges
-from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, SurveyDone, VolumeEnded
+from ntt.readers.lister import Lister, Listing, Walked
+from ntt.readers.messages import Found, Survey
+from ntt.routes import disagreement, next_routes
 
-QUEUE_MESSAGES = 4
 PROBLEM_LIMIT = 10_000  # rows per medium; a directory of garbage must not fill the catalogue
 
 
-class EnumerateStage:
-    """`memory_bytes` limits the worker, `stall_s` without a sign of life ends it."""
+@dataclass(frozen=True, slots=True)
+class ListedImage:
+    """What is to be listed. `unread` holds all beyond the end of the file too, `cue` the cue sheet beside it."""
 
-    def __init__(self, database: Database, memory_bytes: int, stall_s: float) -> None:
+    medium_id: int
+    fd: int
+    size_bytes: int
+    claimed_bytes: int
+    unread: Ranges
+    cue: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListingLimits:
+    """`memory_bytes` limits a worker, `stall_s` without a sign of life ends it.
+
+    A walk that took longer than `slow_s` at fewer than `slow_per_s` entries a second is a problem of the medium.
+    """
+
+    memory_bytes: int
+    stall_s: float
+    slow_s: float = 60.0
+    slow_per_s: float = 500.0
+
+
+class EnumerateStage:
+    """`work` is a folder of this run for what has to be unpacked before it can be listed."""
+
+    def __init__(self, database: Database, limits: ListingLimits, mounts: MountLimits, work: Path) -> None:
         self._database = database
-        self._memory_bytes = memory_bytes
-        self._stall_s = stall_s
+        self._limits = limits
+        self._mount_limits = mounts
+        self._work = work
 
     async def run(
-        self,
-        image_fd: int,
-        medium_id: int,
-        unread: Ranges,
-        claimed_bytes: int,
-        advance: Callable[[Loaded], None],
-        require_unchanged: Callable[[], None],
-    ) -> tuple[Layout, Loaded]:
+        self, image: ListedImage, advance: Callable[[Loaded], None], require_unchanged: Callable[[], None]
+    ) -> tuple[tuple[Volume, ...], Loaded]:
         """Everything is in the database with `enum_done` when it returns; nothing when it raises.
 
-        MediumError when the walk dies or stops making progress.
+        A volume whose reader dies, hangs, or finds less than the file system counts is tried by the next route,
+        and what came of it is recorded. MediumError when not even the layout could be found out.
         """
-        decoder: msgspec.msgpack.Decoder[FromSurvey] = msgspec.msgpack.Decoder(FromSurvey)
-        send, receive = anyio.create_memory_object_stream[FromSurvey](QUEUE_MESSAGES)
-        async with (
-            send,
-            receive,
-            load(self._database, medium_id) as loading,
-            worker("walk", image_fd, self._memory_bytes, decoder) as walker,
-        ):
-            try:
-                await walker.send(Survey(unread, claimed_bytes))
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._listen, walker, send)
-                    layout = await _load(loading, receive, advance)
-                require_unchanged()
-            except* WorkerDied as died:
-                raise MediumError(f"listing the files failed: {first_cause(died)}") from None
-        return layout, loading.loaded
+        async with load(self._database, image.medium_id) as loading:
+            walker = _Walker(image, Lister(image.fd, self._limits.memory_bytes, self._limits.stall_s), loading, advance)
+            layout, walks = await self._by_readers(image, walker)
+            volumes, problems = await self._by_mounts(image, walker, layout.volumes, walks)
+            await loading.volumes(volumes)
+            problems = [
+                *(Problem("table", remark) for remark in layout.remarks),
+                *(_volume_problem(volume) for volume in volumes if volume.finding),
+                *problems,
+                *walker.left_out(),
+            ]
+            problems += filter(None, (self._slow(index, walk, loading) for index, walk in walks.items()))
+            if not loading.loaded.files:
+                problems.append(_no_files(volumes, loading.loaded))
+            await loading.problems(problems)
+            require_unchanged()
+        return volumes, loading.loaded
 
-    async def _listen(self, walker: Worker[FromSurvey], send: MemoryObjectSendStream[FromSurvey]) -> None:
-        async with send, anyio.create_task_group() as guards:
-            guards.start_soon(self._watch, walker)
-            while True:
-                message = await walker.receive()
-                await send.send(message)
-                if isinstance(message, SurveyDone):
-                    break
-            guards.cancel_scope.cancel()
+    def _slow(self, index: int, walk: Walked, loading: Load) -> Problem | None:
+        rate = loading.loaded_of(index).names / max(walk.seconds, 1e-3)
+        if walk.seconds <= self._limits.slow_s or rate >= self._limits.slow_per_s:
+            return None
+        detail = (
+            f"volume {index} was listed at {rate:,.0f} entries/s: its structures may be damaged, some may be missing"
+        )
+        step = "compare the number of files with what is expected; image the medium again if it still can be read"
+        return Problem("slow_enumeration", detail, step, index)
 
-    async def _watch(self, walker: Worker[FromSurvey]) -> None:
-        seen, since = walker.pulse.read(), time.monotonic()
-        while time.monotonic() - since < self._stall_s:
-            await anyio.sleep(min(1.0, self._stall_s / 4))
-            if (now := walker.pulse.read()) != seen:
-                seen, since = now, time.monotonic()
-        walker.last_words += f"no progress for {self._stall_s:.0f} s".encode()
-        walker.kill()
+    async def _by_readers(self, image: ListedImage, walker: _Walker) -> tuple[Layout, dict[int, Walked]]:
+        """The layout, and how the walk of each readable volume went. A worker that dies costs one volume at most."""
+        request = Survey(image.unread, image.claimed_bytes, image.cue)
+        listing = await walker.walk(request)
+        if listing.layout is None and not listing.stalled:
+            listing = await walker.walk(request)
+        layout = listing.layout or _unrecognised(image, listing)
+        walks = dict(listing.walked)
+        waiting = [v for v in layout.volumes if v.status is VolumeStatus.READ and v.index not in walks]
+        while waiting:
+            victim, *waiting = waiting
+            walks[victim.index] = await _again(walker, victim, listing)
+            listing = await walker.walk(walker.of(waiting)) if waiting else Listing()
+            walks.update(listing.walked)
+            waiting = [volume for volume in waiting if volume.index not in walks]
+        return layout, walks
+
+    async def _by_mounts(
+        self,
+        image: ListedImage,
+        walker: _Walker,
+        volumes: Sequence[Volume],
+        walks: dict[int, Walked],
+    ) -> tuple[tuple[Volume, ...], list[Problem]]:
+        """Volumes that no reader lists, or whose listing is not to be trusted alone, by the routes that are left."""
+        doubts = {
+            volume.index: disagreement(
+                walker.loading.loaded_of(volume.index).nodes - 1,
+                walks[volume.index].counted,
+                walks[volume.index].failure,
+            )
+            for volume in volumes
+            if volume.index in walks
+        }
+        routes = {
+            volume.index: _mount_routes(volume)
+            for volume in volumes
+            if (volume.status is VolumeStatus.FINDING or doubts.get(volume.index)) and _mount_routes(volume)
+        }
+        final: list[Volume] = []
+        problems: list[Problem] = []
+        if not routes:
+            problems += [_short(v, doubts[v.index], v.tried) for v in volumes if doubts.get(v.index)]
+            return tuple(volumes), problems
+        wanted = [volume for volume in volumes if volume.index in routes]
+        self._work.mkdir(parents=True, exist_ok=True)
+        async with mount_session(image.fd, image.size_bytes, wanted, routes, self._work, self._mount_limits) as session:
+            for volume in volumes:
+                doubt = doubts.get(volume.index, "")
+                if volume.index in routes:
+                    volume = await self._mounted(walker, session, volume, doubt, problems)
+                elif doubt:
+                    problems.append(_short(volume, doubt, volume.tried))
+                final.append(volume)
+        return tuple(final), problems
+
+    async def _mounted(
+        self,
+        walker: _Walker,
+        session: MountSession,
+        volume: Volume,
+        doubt: str,
+        problems: list[Problem],
+    ) -> Volume:
+        """The volume as the mount lists it, or as it was, with the routes that were tried."""
+        refused = session.refused.get(volume.index)
+        if refused is not None:
+            tried = (*volume.tried, *refused.tried)
+            if volume.status is VolumeStatus.READ:
+                problems.append(_short(volume, doubt, tried))
+                return msgspec.structs.replace(volume, tried=tried)
+            step = refused.next_step or volume.next_step
+            return msgspec.structs.replace(volume, tried=tried, next_step=step)
+        mounted = session.mounted[volume.index]
+        as_mounted = msgspec.structs.replace(
+            volume, route=mounted.route, status=VolumeStatus.READ, finding="", next_step=""
+        )
+        root = {volume.index: mounted.root_fd}
+        found = await walker.instead(as_mounted, root)
+        problems += [Problem("mount", remark, "", volume.index) for remark in mounted.remarks]
+        if found is None:
+            tried = (*volume.tried, f"{mounted.how}: it lists no more")
+            if doubt:
+                problems.append(_short(volume, doubt, tried))
+            return msgspec.structs.replace(volume, tried=tried)
+        first = f"{volume.route.value}: {doubt}" if doubt else ""
+        if doubt:
+            detail = f"{doubt}; it was read through {mounted.how} instead"
+            problems.append(Problem("second_opinion", detail, "", volume.index))
+        if found.failure:
+            problems.append(_short(as_mounted, f"the listing ended early: {found.failure}", ()))
+        return msgspec.structs.replace(as_mounted, tried=(*volume.tried, *filter(None, (first,))))
 
 
-async def _load(
-    loading: Load, receive: MemoryObjectReceiveStream[FromSurvey], advance: Callable[[Loaded], None]
-) -> Layout:
-    layout: Layout | None = None
-    problems = 0
-    async with receive:
-        async for message in receive:
-            match message:
-                case LayoutFound(layout=found):
-                    layout = found
-                    await loading.volumes(found)
-                    await loading.problems(_layout_problems(found))
-                case Found(volume=volume, entries=entries, problems=met):
-                    await loading.entries(volume, entries)
-                    kept = met[: max(0, PROBLEM_LIMIT - problems)]
-                    await loading.problems([_walk_problem(volume, p) for p in kept])
-                    problems += len(met)
-                    advance(loading.loaded)
-                case VolumeEnded(volume=volume, failure=failure):
-                    if failure:
-                        detail = f"the listing of volume {volume} ended early: {failure}"
-                        await loading.problems([Problem("listing_incomplete", detail, volume=volume)])
-                case SurveyDone():
-                    pass
-    if layout is None:
-        raise MediumError("the image was not surveyed")
-    if problems > PROBLEM_LIMIT:
-        detail = f"{problems:,} problems of the listing in all; the first {PROBLEM_LIMIT:,} are kept"
-        await loading.problems([Problem("many_problems", detail)])
-    if not loading.loaded.files:
-        await loading.problems([_no_files(layout)])
-    return layout
+def _mount_routes(volume: Volume) -> tuple[Route, ...]:
+    if volume.sector_bytes:  # the kernel knows nothing of raw sectors
+        return ()
+    return tuple(route for route in next_routes(volume.fstype, volume.route) if route.is_mount)
 
 
-def _layout_problems(layout: Layout) -> list[Problem]:
-    found = [Problem("table", remark) for remark in layout.remarks]
-    for volume in layout.volumes:
-        if volume.finding:
-            kind = "volume" if volume.status is VolumeStatus.FINDING else "volume_truncated"
-            found.append(Problem(kind, volume.finding, volume.next_step, volume.index))
-    return found
+class _Walker:
+    """Walks of one image into one load."""
+
+    def __init__(self, image: ListedImage, lister: Lister, loading: Load, advance: Callable[[Loaded], None]) -> None:
+        self._image = image
+        self._lister = lister
+        self._advance = advance
+        self._problems = 0
+        self.loading = loading
+
+    def of(self, volumes: Sequence[Volume], roots: dict[int, int] | None = None) -> Survey:
+        """To walk these volumes only."""
+        image = self._image
+        return Survey(image.unread, image.claimed_bytes, volumes=tuple(volumes), roots=roots or {})
+
+    async def walk(self, request: Survey) -> Listing:
+        return await self._lister.walk(request, self)
+
+    async def instead(self, volume: Volume, roots: dict[int, int] | None = None) -> Walked | None:
+        """The volume walked anew; what it had is replaced if now there is more, or all. None: it stays as it was."""
+        before = self.loading.loaded_of(volume.index).names
+        async with self.loading.instead(volume.index) as keep:
+            listing = await self.walk(self.of([volume], roots))
+            walked = listing.walked.get(volume.index) or Walked(listing.death or "it was not listed")
+            names = self.loading.loaded_of(volume.index).names
+            if names > before or (not walked.failure and names == before):
+                keep()
+                return walked
+        return None
+
+    async def take(self, found: Found) -> None:
+        await self.loading.entries(found.volume, found.entries)
+        kept = found.problems[: max(0, PROBLEM_LIMIT - self._problems)]
+        await self.loading.problems([_walk_problem(found.volume, problem) for problem in kept])
+        self._problems += len(found.problems)
+        self._advance(self.loading.loaded)
+
+    def left_out(self) -> list[Problem]:
+        if self._problems <= PROBLEM_LIMIT:
+            return []
+        detail = f"{self._problems:,} problems of the listing in all; the first {PROBLEM_LIMIT:,} are kept"
+        return [Problem("many_problems", detail)]
+
+
+async def _again(walker: _Walker, volume: Volume, listing: Listing) -> Walked:
+    """After a worker died in the volume: once more from its beginning, unless it had hung."""
+    failed = Walked(listing.death or "it was not listed")
+    if listing.stalled:
+        return failed
+    return await walker.instead(volume) or failed
 
 
 def _walk_problem(volume: int, problem: WalkProblem) -> Problem:
     return Problem(problem.kind, problem.detail, "", volume, problem.ino, problem.name)
 
 
-def _no_files(layout: Layout) -> Problem:
-    read = [v for v in layout.volumes if v.status is VolumeStatus.READ]
-    if not read:
+def _unrecognised(image: ListedImage, listing: Listing) -> Layout:
+    """For an image that no worker survives looking at; MediumError when not the image is at fault."""
+    if not listing.by_image:
+        raise MediumError(f"listing the files failed: {listing.death}", "run the same command again")
+    finding = f"looking at the image ended the process that did it: {listing.death}"
+    step = "keep the image: it is archived; look at a copy of it on a machine that holds nothing else"
+    volume = Volume(1, "none", 0, image.claimed_bytes, "unknown", Route.NONE, VolumeStatus.FINDING, "", finding, step)
+    return Layout("none", (volume,))
+
+
+def _volume_problem(volume: Volume) -> Problem:
+    kind = "volume" if volume.status is VolumeStatus.FINDING else "volume_truncated"
+    return Problem(kind, volume.finding, volume.next_step, volume.index)
+
+
+def _short(volume: Volume, doubt: str, tried: Sequence[str]) -> Problem:
+    others = f"; tried besides: {'; '.join(tried)}" if tried else ""
+    step = "look at the medium on another machine; what was listed is copied"
+    return Problem("listing_incomplete", f"volume {volume.index}: {doubt}{others}", step, volume.index)
+
+
+def _no_files(volumes: Sequence[Volume], loaded: Loaded) -> Problem:
+    if not any(volume.status is VolumeStatus.READ for volume in volumes):
         return Problem("no_files", "no file could be listed: no volume of the medium is readable")
+    if loaded.links:
+        return Problem("no_files", f"the medium holds {loaded.links:,} symbolic links and no regular file",
+                       "is that what its label says? the files may be on another medium")  # fmt: skip
     return Problem("no_files", "the medium holds no regular file", "is that what its label says?")

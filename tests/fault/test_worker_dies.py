@@ -127,23 +127,35 @@ def test_workers_that_all_die_end_the_medium_in_one_line(
 
 
 @pytest.mark.parametrize("strike", [Strike("walk pread", Die(), nth=n) for n in (1, 10, 25)], ids=str)
-def test_a_walk_that_dies_loads_nothing_and_the_next_one_does(
+def test_a_walk_whose_worker_is_killed_once_is_done_again_from_its_beginning(
     strike: Strike, machine: Machine, database_url: str, whole: RescueMedium
 ) -> None:
     ended = machine.ingest(whole.image, strike)
-    assert "listing the files failed" in ended.failed_in_one_line()
-    assert number(database_url, "SELECT (SELECT count(*) FROM node) + (SELECT count(*) FROM name)") == 0
-    assert value(database_url, "SELECT enum_done FROM medium") is None
-    assert value(database_url, "SELECT state FROM stage_run WHERE stage = 'enumerate'") == "failed"
-    again = machine.ingest(whole.image)
-    assert again.status == 0, again.stderr
+    assert ended.status == 0, ended.stderr
     assert state_of(database_url, whole.image_hash).files == whole.files
     assert unfinished_business(database_url, machine, whole) == []
 
 
-def test_a_walk_that_hangs_is_ended(tmp_path: Path, database_url: str, whole: RescueMedium) -> None:
+def test_an_image_that_no_walk_survives_ends_in_a_finding_and_is_archived(
+    machine: Machine, database_url: str, whole: RescueMedium
+) -> None:
+    ended = machine.ingest(whole.image, Strike("walk pread", Die(), nth=0))
+    assert ended.status == 1, ended.stderr
+    finding = str(value(database_url, "SELECT finding FROM volume"))
+    assert "looking at the image ended the process that did it: a worker ended with signal" in finding
+    assert number(database_url, "SELECT count(*) FROM node") == 0
+    assert value(database_url, "SELECT archive_done FROM medium") is not None
+    again = machine.ingest(whole.image, options=("--replace",))
+    assert again.status == 0, again.stderr
+    assert state_of(database_url, whole.image_hash).files == whole.files
+
+
+def test_a_walk_that_hangs_is_ended_recorded_and_not_tried_again(
+    tmp_path: Path, database_url: str, whole: RescueMedium
+) -> None:
     machine = Machine(tmp_path / "home", database_url, {"NTT_STALL_S": str(STALL_S)})
     ended = machine.ingest(whole.image, Strike("walk pread", Hang(), nth=20))
-    assert f"no progress for {STALL_S} s" in ended.failed_in_one_line()
-    assert number(database_url, "SELECT count(*) FROM node") == 0
+    assert ended.status == 1, ended.stderr
+    assert f"no progress for {STALL_S} s" in str(value(database_url, "SELECT string_agg(detail, ' ') FROM finding"))
+    assert number(database_url, "SELECT count(*) FROM stage_run WHERE stage = 'enumerate'") == 1
     assert machine.processes() == []

@@ -109,16 +109,19 @@ async def test_another_schema_version_is_refused_by_name(database_url: str, foun
 
 
 MIGRATION_CHAIN = (
-    Migration(1, "ALTER TABLE pack ADD COLUMN colour text"),
-    Migration(2, "ALTER TABLE pack RENAME COLUMN colour TO shade"),
+    Migration(SCHEMA_VERSION, "ALTER TABLE pack ADD COLUMN colour text"),
+    Migration(SCHEMA_VERSION + 1, "ALTER TABLE pack RENAME COLUMN colour TO shade"),
 )
 
 
 async def test_an_upgrade_applies_the_chain_and_keeps_the_rows(database_url: str) -> None:
     async with connected(database_url) as connection:
         await connection.execute("INSERT INTO pack (committed_bytes) VALUES (7)")
-        assert await upgrade(connection, MIGRATION_CHAIN, target=3) == (1, 3)
-        assert await schema_version(connection) == 3
+        assert await upgrade(connection, MIGRATION_CHAIN, target=SCHEMA_VERSION + 2) == (
+            SCHEMA_VERSION,
+            SCHEMA_VERSION + 2,
+        )
+        assert await schema_version(connection) == SCHEMA_VERSION + 2
         assert dict(await connection.fetchrow("SELECT committed_bytes, shade FROM pack") or {}) == {
             "committed_bytes": 7,
             "shade": None,
@@ -128,17 +131,21 @@ async def test_an_upgrade_applies_the_chain_and_keeps_the_rows(database_url: str
 async def test_an_upgrade_that_fails_halfway_leaves_the_old_version(database_url: str) -> None:
     async with connected(database_url) as connection:
         with pytest.raises(asyncpg.UndefinedTableError):
-            await upgrade(connection, (MIGRATION_CHAIN[0], Migration(2, "DROP TABLE nowhere")), target=3)
-        assert await schema_version(connection) == 1
+            await upgrade(
+                connection,
+                (MIGRATION_CHAIN[0], Migration(SCHEMA_VERSION + 1, "DROP TABLE nowhere")),
+                target=SCHEMA_VERSION + 2,
+            )
+        assert await schema_version(connection) == SCHEMA_VERSION
         with pytest.raises(asyncpg.UndefinedColumnError):
             await connection.execute("SELECT colour FROM pack")
 
 
 async def test_an_upgrade_with_a_gap_in_its_chain_is_refused_whole(database_url: str) -> None:
     async with connected(database_url) as connection:
-        with pytest.raises(DatabaseError, match="cannot upgrade schema version 2"):
-            await upgrade(connection, MIGRATION_CHAIN[:1], target=3)
-        assert await schema_version(connection) == 1
+        with pytest.raises(DatabaseError, match=f"cannot upgrade schema version {SCHEMA_VERSION + 1}"):
+            await upgrade(connection, MIGRATION_CHAIN[:1], target=SCHEMA_VERSION + 2)
+        assert await schema_version(connection) == SCHEMA_VERSION
 
 
 async def test_an_upgrade_of_the_present_version_does_nothing(database_url: str) -> None:
@@ -155,3 +162,21 @@ async def test_an_upgrade_of_a_newer_or_missing_catalogue_is_refused(bare_databa
         await connection.execute("UPDATE ntt_schema SET version = 5")
         with pytest.raises(DatabaseError, match="older than the database"):
             await upgrade(connection)
+
+
+SHAPE = """
+SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' ' || coalesce(column_default, '')
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT viewname || ' ' || definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1"""
+
+
+async def test_an_upgraded_catalogue_has_the_shape_of_a_new_one(bare_database_url: str, database_url: str) -> None:
+    async with connected(bare_database_url) as old, connected(database_url) as new:
+        await old.execute((Path(__file__).parent / "schema_version_1.sql").read_text())
+        await old.execute("INSERT INTO pack (committed_bytes) VALUES (7)")
+        assert await upgrade(old) == (1, SCHEMA_VERSION)
+        assert await old.fetchval("SELECT committed_bytes FROM pack") == 7
+        assert await old.fetch(SHAPE) == await new.fetch(SHAPE)
