@@ -60,6 +60,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     damaged: Ranges = ()
     duplicate: bool = False
     entered: bool = False
+    attributes: dict[str, bytes] = {}
 
 
 async def write_manifest(database: Database, medium: Medium, volumes: tuple[Volume, ...], target: Path) -> int:
@@ -122,4 +123,5 @@ def _line(entry: TreeEntry) -> Line:
         damaged=entry.damaged,
         duplicate=entry.duplicate,
         entered=entry.entered,
+        attributes=dict(entry.attributes),
     )

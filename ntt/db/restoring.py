@@ -18,12 +18,16 @@ Key = tuple[int, int]  # volume, ino
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What stat(2) says of an inode; `mtime_ns` counts from 1970 UTC and may be negative."""
+    """What stat(2) says of an inode; `mtime_ns` counts from 1970 UTC and may be negative.
+
+    `extended` are the (name, value) pairs that were kept besides.
+    """
 
     mode: int
     uid: int
     gid: int
     mtime_ns: int
+    extended: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,9 @@ async def _copy_wanted(connection: Connection, records: Iterable[tuple[int, int,
 
 
 def _attributes(row: asyncpg.Record) -> Attributes:
-    return Attributes(row["mode"], row["uid"], row["gid"], row["mtime_s"] * 1_000_000_000 + row["mtime_ns"])
+    extended = tuple(zip(row["attribute_names"] or (), row["attribute_values"] or (), strict=True))
+    mtime_ns = row["mtime_s"] * 1_000_000_000 + row["mtime_ns"]
+    return Attributes(row["mode"], row["uid"], row["gid"], mtime_ns, extended)
 
 
 def _directory(row: asyncpg.Record) -> PlannedDirectory:
@@ -251,18 +257,23 @@ _ENTRIES = """
     LEFT JOIN blob b ON b.id = o.blob_id
     WHERE itself.id IS NULL
     ORDER BY b.pack_id NULLS LAST, b.pack_offset, b.id, e.volume, e.ino, e.parent_ino, e.name"""
-_ENTRY_PAGE = """
+_EXTENDED = """SELECT array_agg(name ORDER BY name) AS attribute_names,
+    array_agg(value ORDER BY name) AS attribute_values FROM node_attribute WHERE medium_id = $1"""
+_ENTRY_PAGE = f"""
     SELECT e.*, n.mode, n.uid, n.gid, n.mtime_s, n.mtime_ns, n.link_target, o.status, o.reason,
-           b.hash, b.size AS blob_size, b.pack_id, b.pack_offset
+           b.hash, b.size AS blob_size, b.pack_id, b.pack_offset, a.attribute_names, a.attribute_values
     FROM (SELECT * FROM restore_entry WHERE position > $2 ORDER BY position LIMIT $3) e
     LEFT JOIN node n ON n.medium_id = $1 AND n.volume = e.volume AND n.ino = e.ino
     LEFT JOIN outcome o ON o.medium_id = $1 AND o.volume = e.volume AND o.ino = e.ino
     LEFT JOIN blob b ON b.id = o.blob_id
+    LEFT JOIN LATERAL ({_EXTENDED} AND volume = e.volume AND ino = e.ino) a ON true
     ORDER BY e.position"""
-_DIRECTORY_PAGE = """
+_DIRECTORY_PAGE = f"""
     SELECT d.*, p.id AS parent_id, coalesce(n.mode, 16877) AS mode, coalesce(n.uid, 0) AS uid,
-           coalesce(n.gid, 0) AS gid, coalesce(n.mtime_s, 0) AS mtime_s, coalesce(n.mtime_ns, 0) AS mtime_ns
+           coalesce(n.gid, 0) AS gid, coalesce(n.mtime_s, 0) AS mtime_s, coalesce(n.mtime_ns, 0) AS mtime_ns,
+           a.attribute_names, a.attribute_values
     FROM (SELECT * FROM restore_directory WHERE id < $2 ORDER BY id DESC LIMIT $3) d
     LEFT JOIN restore_directory p ON p.volume = d.volume AND p.ino = d.parent_ino AND d.ino <> d.parent_ino
     LEFT JOIN node n ON n.medium_id = $1 AND n.volume = d.volume AND n.ino = d.ino
+    LEFT JOIN LATERAL ({_EXTENDED} AND volume = d.volume AND ino = d.ino) a ON true
     ORDER BY d.id DESC"""

@@ -46,6 +46,7 @@ class TreeEntry(msgspec.Struct, frozen=True, gc=False):
     blob_size: int
     pack_id: int | None
     pack_offset: int | None
+    attributes: tuple[tuple[str, bytes], ...] = ()
 
 
 class Tree:
@@ -102,7 +103,7 @@ class Tree:
 
     def _entry(self, row: asyncpg.Record) -> TreeEntry:
         (volume, ino, parent_ino, name, flags, mode, size, mtime_s, mtime_ns, uid, gid, link_target,
-         status, reason, damaged, blob_hash, blob_size, pack_id, pack_offset) = row  # fmt: skip
+         status, reason, damaged, blob_hash, blob_size, pack_id, pack_offset, names, values) = row  # fmt: skip
         root = ino == parent_ino and not name
         return TreeEntry(
             volume, ino, parent_ino, name,
@@ -112,6 +113,7 @@ class Tree:
             status.decode() if status else "", reason or "",
             from_multirange(damaged) if damaged else (),
             blob_hash, blob_size or 0, pack_id, pack_offset,
+            tuple(zip(names, values, strict=True)) if names else (),
         )  # fmt: skip
 
 
@@ -125,11 +127,14 @@ def joined(above: bytes | None, name: bytes) -> bytes | None:
 # LIMIT 1 keeps the planner at looking up keys: any other plan would read the whole catalogue for each page
 _PAGE = """
     SELECT e.volume, e.ino, e.parent_ino, e.name, e.flags, n.mode, n.size, n.mtime_s, n.mtime_ns, n.uid, n.gid,
-           n.link_target, o.status, o.reason, o.damaged, b.hash, b.size AS blob_size, b.pack_id, b.pack_offset
+           n.link_target, o.status, o.reason, o.damaged, b.hash, b.size AS blob_size, b.pack_id, b.pack_offset,
+           a.names, a.values
     FROM (SELECT * FROM name WHERE medium_id = $1 AND (volume, parent_ino, ino, name) > ($2, $3, $4, $5)
           ORDER BY volume, parent_ino, ino, name LIMIT $6) e
     CROSS JOIN LATERAL (SELECT * FROM node WHERE medium_id = $1 AND volume = e.volume AND ino = e.ino LIMIT 1) n
     LEFT JOIN LATERAL (SELECT * FROM outcome WHERE medium_id = $1 AND volume = e.volume AND ino = e.ino LIMIT 1) o
         ON true
     LEFT JOIN LATERAL (SELECT * FROM blob WHERE id = o.blob_id LIMIT 1) b ON true
+    LEFT JOIN LATERAL (SELECT array_agg(name ORDER BY name) AS names, array_agg(value ORDER BY name) AS values
+                       FROM node_attribute WHERE medium_id = $1 AND volume = e.volume AND ino = e.ino) a ON true
     ORDER BY e.volume, e.parent_ino, e.ino, e.name"""

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from ntt.db.restoring import Attributes, PlannedDirectory, PlannedEntry
 from ntt.names import printable
+from ntt.operations.file_attributes import set_attributes
 from ntt.operations.tally import Note, Tally, note_of, raise_if_fatal, words_of, writing_the_destination
 from ntt.store.layout import BlobLocation, StoreLayout
 from ntt.store.reading import BlobDamaged, BlobReader
@@ -229,20 +230,9 @@ class Staging:
         raise OSError(errno.EEXIST, f"its directory holds this name more than {DUPLICATES_LIMIT:,} times")
 
     def _set_attributes(self, node: int | bytes, note: Note, attributes: Attributes) -> None:
-        # in this order: a change of owner clears set-uid bits
-        place = None if isinstance(node, int) else self._fd
-        follow = isinstance(node, int)
-        mode = stat.S_IMODE(attributes.mode) if self._allowed.setuid else attributes.mode & 0o777
-        try:
-            if self._as_root and all(0 <= number < 2**32 - 1 for number in (attributes.uid, attributes.gid)):
-                os.chown(node, attributes.uid, attributes.gid, dir_fd=place, follow_symlinks=follow)
-            if not stat.S_ISLNK(attributes.mode):
-                os.chmod(node, mode, dir_fd=place)
-            os.utime(node, ns=(attributes.mtime_ns, attributes.mtime_ns), dir_fd=place, follow_symlinks=follow)
-        except (OSError, OverflowError) as error:
-            raise_if_fatal(error)
-            reason = f"owner, mode or time could not be set: {words_of(error)}"
-            self.tally.altered.append(Note(note.volume, note.parent_ino, note.name, reason))
+        failed = set_attributes(node, self._fd, attributes, as_root=self._as_root, setuid=self._allowed.setuid)
+        if failed:
+            self.tally.altered.append(Note(note.volume, note.parent_ino, note.name, failed))
 
     def finish(self) -> None:
         """Removes the empty scaffold, then sets the roots' times; what could not be moved stays and was noted."""

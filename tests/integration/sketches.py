@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
+import msgspec
 from blake3 import blake3
 
 from ntt.config import Settings
@@ -23,7 +24,6 @@ from ntt.model import (
     Entry,
     FileOutcome,
     Identity,
-    Layout,
     OutcomeBatch,
     OutcomeStatus,
     PackFull,
@@ -90,6 +90,11 @@ class Sketch:
         """A link, FIFO, device or socket."""
         return self._add(self._next(), parent, name, kind | 0o644, len(target), target, mtime=mtime)
 
+    def attribute(self, ino: int, name: str, value: bytes) -> None:
+        """Something more that is kept of an inode."""
+        at, entry = next((at, entry) for at, entry in enumerate(self.entries) if entry.ino == ino)
+        self.entries[at] = msgspec.structs.replace(entry, attributes=(*entry.attributes, (name, value)))
+
     def name_again(self, parent: int, name: bytes, ino: int) -> None:
         """A further name of an inode."""
         first = next(entry for entry in self.entries if entry.ino == ino)
@@ -108,7 +113,7 @@ class Catalogue:
         """A medium with these volumes, loaded and copied; `copy_done` is set unless a file is pending."""
         medium_id = await self._identified(name, image)
         async with load(self.database, medium_id) as loading:
-            await loading.volumes(Layout("none", tuple(_volume(index) for index in volumes)))
+            await loading.volumes([_volume(index) for index in volumes])
             for index, sketch in volumes.items():
                 await loading.entries(index, sketch.entries)
         await self._copy(medium_id, volumes)
@@ -128,8 +133,9 @@ class Catalogue:
     async def _copy(self, medium_id: int, volumes: Mapping[int, Sketch]) -> None:
         send, receive = anyio.create_memory_object_stream[OutcomeBatch | PackFull](4)
         writer = OutcomeWriter(
-            self.database, medium_id, lambda _: None, lambda *_: None, lambda _: None, Written(), lambda: None
-        )
+            self.database, medium_id, lambda _: None, lambda *_: None, lambda _: None, Written(), lambda: None,
+            lambda _: None,
+        )  # fmt: skip
         async with self.database.connected() as connection, anyio.create_task_group() as tasks:
             tasks.start_soon(writer.run, receive)
             registrar = Registrar(connection)

@@ -40,6 +40,21 @@ async def restored(
     )  # fmt: skip
 
 
+async def test_what_is_kept_beside_a_file_comes_back_as_an_extended_attribute(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    sketch = Sketch()
+    letter = sketch.file(ROOT, b"letter", b"dear", mtime=(1_100_000_000, 5), mode=0o444)
+    finder_info = b"TEXTttxt" + bytes(24)
+    sketch.attribute(letter, "com.apple.FinderInfo", finder_info)
+    sketch.attribute(sketch.directory(ROOT, b"folder"), "com.apple.FinderInfo", bytes(31) + b"1")
+    report = await restored(catalogue, await catalogue.medium("disc", {0: sketch}), tmp_path / "out")
+    assert report.complete
+    assert os.getxattr(tmp_path / "out" / "letter", "user.com.apple.FinderInfo") == finder_info
+    assert os.getxattr(tmp_path / "out" / "folder", "user.com.apple.FinderInfo") == bytes(31) + b"1"
+    assert (tmp_path / "out" / "letter").stat().st_mtime_ns == 1_100_000_000_000_000_005
+
+
 async def test_the_tree_is_restored_as_it_was(catalogue: Catalogue, tmp_path: Path) -> None:
     sketch = Sketch()
     docs = sketch.directory(ROOT, b"docs", mode=0o555, mtime=(1_100_000_000, 123_456_789), owner=(1000, 1001))
