@@ -15,7 +15,7 @@ from types import FrameType
 import msgspec
 
 from bench.commands import CommandFailed
-from bench.images import PLANS, QUICK_PLANS
+from bench.images import PLANS, QUICK_PLANS, QUICK_SMALL_FILES, SMALL_FILES
 from bench.machine import machine
 from bench.measuring import PARTS, Findings, Request, measure, say
 from bench.record import Report
@@ -46,12 +46,16 @@ class Options:
     @property
     def request(self) -> Request:
         plans = QUICK_PLANS if self.quick else PLANS
-        return Request(tuple(plan for plan in plans if plan.name in self.images), self.parts, self.repetitions)
+        small_files = QUICK_SMALL_FILES if self.quick else SMALL_FILES
+        wanted = tuple(plan for plan in plans if plan.name in self.images)
+        return Request(
+            wanted, tuple(plan for plan in small_files if plan.name in self.images), self.parts, self.repetitions
+        )
 
 
 def parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m bench", description="NTT beside cp, restic, borg and a shell.")
-    names = [plan.name for plan in PLANS]
+    names = [plan.name for plan in (*PLANS, *SMALL_FILES)]
     parser.add_argument("--repeat", type=int, metavar="N", help="repetitions, of which medians are shown (default 3)")
     parser.add_argument("--quick", action="store_true", help="tiny images, once: does everything work?")
     parser.add_argument("--image", action="append", choices=names, help="only this one; may be given again")
@@ -108,6 +112,7 @@ def _measure(options: Options, arguments: Sequence[str], cache: Path) -> int:
         memory=tuple(findings.memory),
         catalogue=tuple(findings.catalogue),
         left_out=tuple(findings.left_out),
+        mounted_by=tuple(findings.mounted_by),
     )
     options.results.mkdir(parents=True, exist_ok=True)
     target = options.results / f"{now:%Y-%m-%dT%H%M%S}Z.json"

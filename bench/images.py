@@ -26,6 +26,7 @@ class ImagePlan:
     name: str
     files: int
     content_bytes: int
+    fstype: str = "ext4"
 
     @property
     def file_name(self) -> str:
@@ -37,6 +38,8 @@ PLANS = (
     ImagePlan("B", 100_000, 350_000_000),
     ImagePlan("C", 10_000, 35_000_000),
 )
+SMALL_FILES = tuple(ImagePlan(name, 20_000, 70_000_000, name) for name in ("ext4", "fat32", "ntfs", "iso9660"))
+QUICK_SMALL_FILES = tuple(ImagePlan(plan.name, 200, 700_000, plan.fstype) for plan in SMALL_FILES)
 QUICK_PLANS = (ImagePlan("A", 600, 6_000_000), ImagePlan("B", 1_500, 5_250_000), ImagePlan("C", 150, 525_000))
 
 
@@ -99,8 +102,8 @@ def cached_image(plan: ImagePlan, cache: Path, work: Path) -> Path:
     tree, part = work / "tree", work / plan.file_name
     try:
         files = planned_files(plan)
-        folders = _write_tree(plan, files, tree)
-        _make_image(part, tree, files, folders)
+        folders = write_tree(plan, files, tree)
+        make_ext4_image(part, tree, files, folders)
         os.sync()
         part.rename(image)
     finally:
@@ -109,7 +112,7 @@ def cached_image(plan: ImagePlan, cache: Path, work: Path) -> Path:
     return image
 
 
-def _write_tree(plan: ImagePlan, files: list[PlannedFile], tree: Path) -> int:
+def write_tree(plan: ImagePlan, files: list[PlannedFile], tree: Path) -> int:
     rng = random.Random(f"names {plan.name}")
     contents = Contents(f"content {plan.name}")
     folders = (plan.files + FILES_PER_FOLDER - 1) // FILES_PER_FOLDER
@@ -130,7 +133,7 @@ def _folder(tree: Path, number: int) -> Path:
     return tree / f"box {number // 100:02}" / f"disc {number // 10 % 10}" / f"part {number % 10}"
 
 
-def _make_image(image: Path, tree: Path, files: list[PlannedFile], folders: int) -> None:
+def make_ext4_image(image: Path, tree: Path, files: list[PlannedFile], folders: int) -> None:
     inodes = len(files) + 2 * folders + 1_000
     content = sum((file.size + BLOCK_BYTES - 1) // BLOCK_BYTES * BLOCK_BYTES for file in files)
     blocks = (content * 21 // 20 + inodes * 256 + folders * 4 * BLOCK_BYTES + (48 << 20)) // BLOCK_BYTES

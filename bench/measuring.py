@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bench import competitors, pipeline
+from bench import competitors, other_mounts, pipeline
+from bench.commands import CommandFailed
 from bench.competitors import COMPETITORS, Competitor, Timings
 from bench.images import ImagePlan, cached_image
 from bench.ntt_runs import Ingest, home_in, ingest, ingest_sampled, prepare
+from bench.other_images import cached_file_system
 from bench.record import CatalogueSize, Image, Memory, Series, What
 from bench.workspace import Workspace, warm
 
-PARTS = ("ntt", "competitors", "pipeline", "memory")
+PARTS = ("ntt", "competitors", "pipeline", "memory", "file-systems")
 TIMED = ("A", "B")  # C is there for its memory only
 STAGES = {
     What.IDENTIFY_STAGE: "identify",
@@ -28,9 +30,10 @@ STAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to measure, and how many times."""
+    """What to measure, and how many times; `small_files` are the same tree in several file systems."""
 
     plans: tuple[ImagePlan, ...]
+    small_files: tuple[ImagePlan, ...]
     parts: tuple[str, ...]
     repeat: int
 
@@ -44,6 +47,7 @@ class Findings:
     memory: list[Memory] = field(default_factory=list)
     catalogue: list[CatalogueSize] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    mounted_by: list[str] = field(default_factory=list)
 
     def add(self, image: str, timings: Timings) -> None:
         for what, seconds in timings:
@@ -72,6 +76,37 @@ def measure(request: Request, cache: Path, workspace: Workspace, findings: Findi
                     findings.add(plan.name, contest(plan, image))
             if "memory" in request.parts:
                 _sample(plan, image, workspace, findings)
+    measure_file_systems(request, cache, workspace, findings)
+
+
+def measure_file_systems(request: Request, cache: Path, workspace: Workspace, findings: Findings) -> None:
+    """NTT's readers beside a mount and `cp -a`, for the same small files in each file system."""
+    if "file-systems" not in request.parts:
+        return
+    if workspace.no_mounts:
+        findings.left_out.append(f"file systems beside their mounts: {workspace.no_mounts}")
+        return
+    for plan in request.small_files:
+        say(f"{plan.name}: {plan.files:,} files, {plan.content_bytes:,} bytes")
+        try:
+            way = other_mounts.way_of(plan.fstype)
+            image = cached_file_system(plan, cache, workspace.folder)
+        except CommandFailed as error:
+            findings.left_out.append(f"{plan.fstype}: {error}")
+            continue
+        findings.images.append(Image(plan.name, plan.files, plan.content_bytes, image.stat().st_size, plan.fstype))
+        findings.mounted_by.append(f"{plan.fstype} is mounted by {way}")
+        for _ in range(request.repeat):
+            findings.add(plan.name, _list_and_copy(workspace, plan, image))
+            findings.add(plan.name, other_mounts.measure(plan.fstype, image, workspace))
+
+
+def _list_and_copy(workspace: Workspace, plan: ImagePlan, image: Path) -> Timings:
+    with workspace.output() as output, home_in(output) as home:
+        prepare(home)
+        warm(image)
+        found = ingest(image, plan.files, home, "--no-archive")
+    return ((What.LIST_AND_COPY, found.stage("enumerate") + found.stage("copy")),)
 
 
 def _contests(

@@ -25,6 +25,9 @@ class What(enum.StrEnum):
     RESTIC_WARM = "`restic backup`, warm mount"
     BORG_FRESH = "`borg create`, fresh mount"
     BORG_WARM = "`borg create`, warm mount"
+    LIST_AND_COPY = "NTT, enumerate and copy stages"
+    MOUNT_CP = "mount, `cp -a`"
+    MOUNT_CP_SYNC = "mount, `cp -a`, sync"
     PIPELINE = "shell pipeline, all steps"
     STEP_IMAGE_HASH = "shell pipeline: b3sum of the image"
     STEP_LIST = "shell pipeline: mount, find -printf"
@@ -40,6 +43,7 @@ class Image(msgspec.Struct, frozen=True):
     files: int
     content_bytes: int
     image_bytes: int
+    fstype: str = "ext4"
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -115,6 +119,7 @@ class Report(msgspec.Struct, frozen=True):
     memory: tuple[Memory, ...]
     catalogue: tuple[CatalogueSize, ...]
     left_out: tuple[str, ...]
+    mounted_by: tuple[str, ...] = ()
 
     def median(self, image: str, what: What) -> float | None:
         """Seconds; None when it was not measured."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bench.record import CatalogueSize, Memory, Report, What
+from bench.record import CatalogueSize, Image, Memory, Report, What
 from bench.targets import verdicts
 
 STAGES = (What.IDENTIFY_STAGE, What.ENUMERATE_STAGE, What.COPY_STAGE, What.ARCHIVE_STAGE)
@@ -19,6 +19,7 @@ COMPARED = (
     What.BORG_FRESH,
     What.BORG_WARM,
 )
+SMALL_FILES = (What.LIST_AND_COPY, What.MOUNT_CP, What.MOUNT_CP_SYNC)
 WHOLE = (What.INGEST, What.FIRST_INGEST, *(what for what in What if what.startswith("shell pipeline")))
 
 
@@ -32,6 +33,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _section("Targets", ("target", "limit", "measured", ""), _target_rows(report))
     yield from _section("Copying, in seconds", _head(report), _time_rows(report, COMPARED))
     yield from _section("All of it, in seconds", _head(report), _time_rows(report, WHOLE))
+    title = "20,000 small files in each file system, in seconds" if not report.quick else "Small files, in seconds"
+    yield from _section(title, _head(report, small=True), _time_rows(report, SMALL_FILES, small=True))
     yield from _section("Where NTT's time goes, in seconds", _head(report), _stage_rows(report))
     head = ("image", "peak PSS", "peak RSS", "at the peak")
     yield from _section("Peak memory of NTT's processes without PostgreSQL", head, map(_memory_row, report.memory))
@@ -48,7 +51,9 @@ def _preface(report: Report) -> Iterator[str]:
     yield f"  load before the start {machine.load:.2f}; {', '.join(machine.versions)}"
     for image in report.images:
         size = f"{_megabytes(image.content_bytes)} in an image of {_megabytes(image.image_bytes)}"
-        yield f"- image {image.name}: ext4, {image.files:,} files, {size}"
+        yield f"- image {image.name}: {image.fstype}, {image.files:,} files, {size}"
+    for sentence in report.mounted_by:
+        yield f"- {sentence}"
     for sentence in report.left_out:
         yield f"- **left out**: {sentence}"
     if report.quick:
@@ -66,8 +71,13 @@ def _row(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _head(report: Report) -> tuple[str, ...]:
-    return ("", *(image.name for image in report.images))
+def _head(report: Report, *, small: bool = False) -> tuple[str, ...]:
+    return ("", *(image.name for image in _images(report, small)))
+
+
+def _images(report: Report, small: bool) -> list[Image]:
+    """Those of the small files in each file system, or the others."""
+    return [image for image in report.images if (image.name == image.fstype) is small]
 
 
 def _target_rows(report: Report) -> Iterator[tuple[str, ...]]:
@@ -75,14 +85,14 @@ def _target_rows(report: Report) -> Iterator[tuple[str, ...]]:
         yield verdict.target, verdict.limit, verdict.measured, verdict.word
 
 
-def _time_rows(report: Report, figures: Iterable[What]) -> Iterator[tuple[str, ...]]:
+def _time_rows(report: Report, figures: Iterable[What], *, small: bool = False) -> Iterator[tuple[str, ...]]:
     """Median, and the least and the most where there is more than one."""
     for what in figures:
         found = {series.image: series for series in report.series if series.what is what}
         if not found:
             continue
         cells: list[str] = []
-        for image in report.images:
+        for image in _images(report, small):
             series = found.get(image.name)
             text = "" if series is None else f"{series.median:.2f}"
             if series is not None and len(series.seconds) > 1:
@@ -94,7 +104,7 @@ def _time_rows(report: Report, figures: Iterable[What]) -> Iterator[tuple[str, .
 def _stage_rows(report: Report) -> Iterator[tuple[str, ...]]:
     yield from _time_rows(report, STAGES)
     rest: list[str] = []
-    for image in report.images:
+    for image in _images(report, small=False):
         whole = report.median(image.name, What.INGEST)
         parts = [report.median(image.name, what) or 0.0 for what in STAGES]
         rest.append("" if whole is None else f"{whole - sum(parts):.2f}")

@@ -50,11 +50,18 @@ RATIOS = (
 )
 
 
+SMALL_FILE_RATIOS = tuple(
+    Ratio(fstype, What.LIST_AND_COPY, What.MOUNT_CP, 0.5) for fstype in ("ext4", "fat32", "ntfs", "iso9660")
+)
+
+
 def verdicts(report: Report) -> list[Verdict]:
     """Every target in the order of the figures in bench/README.md."""
     found = [_ratio(report, ratio) for ratio in RATIOS]
     found += [_memory(report, image) for image in ("A", "B", "C")]
     found.append(_growth(report))
+    for ratio in SMALL_FILE_RATIOS:
+        found.append(_ratio(report, ratio))
     found += [_row_bytes(report, image) for image in ("A", "B")]
     return found
 
