@@ -224,7 +224,9 @@ def _require_space(settings: Settings, order: Order) -> None:
 
 def _orchestrator(catalogue: Catalogue, reporter: Reporter, stop: Stop, work: Path) -> Orchestrator:
     settings, database = catalogue.settings, catalogue.database
-    listing = ListingLimits(settings.worker_memory_bytes, settings.stall_s, settings.slow_s, settings.slow_per_s)
+    listing = ListingLimits(
+        settings.worker_memory_bytes, settings.stall_s, settings.slow_s, settings.slow_per_s, settings.only_route
+    )
     mounts = MountLimits()
     stages = Stages(
         identify=IdentifyStage(),

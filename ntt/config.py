@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from ntt.errors import UsageError
+from ntt.model import Route
 
 
 def default_home() -> Path:
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     stall_s: float = Field(default=120.0, gt=0)  # a worker without progress for this long is stopped
     slow_s: float = Field(default=60.0, gt=0)  # a listing that takes longer than this ...
     slow_per_s: float = Field(default=500.0, ge=0)  # ... at fewer entries a second is a problem of the medium
+    only_route: Route | None = None  # read volumes by this route or not at all: when another is not to be trusted
     attempts: int = Field(default=2, ge=1, le=50)  # per file, before its failure is recorded
     zstd_level: int = Field(default=3, ge=1, le=19)
     postgres_user: str | None = None  # as root: the unprivileged user of the embedded server

@@ -7,6 +7,8 @@ structs only: a worker that was taken over by a hostile image can lie about the 
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -18,12 +20,14 @@ import anyio.abc
 import msgspec
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from ntt.confinement.entering import Confined
 from ntt.errors import NttError
 from ntt.proc import Child, running
 from ntt.pulse import Pulse
 
 FRAME_LIMIT_BYTES = 64 << 20
 STDERR_LIMIT_BYTES = 16 << 10
+PROBE_MEMORY_BYTES = 1 << 30
 
 Message = TypeVar("Message")
 
@@ -38,17 +42,25 @@ class WorkerDied(NttError):
         super().__init__(text)
         self.status = status
 
+    @property
+    def out_of_time(self) -> bool:
+        """It used up the processor time that its work was given."""
+        return self.status == -signal.SIGXCPU
+
 
 class Worker(Generic[Message]):
     """The parent's end of one worker process."""
 
-    def __init__(self, child: Child, pulse: Pulse, decoder: msgspec.msgpack.Decoder[Message]) -> None:
+    def __init__(
+        self, child: Child, pulse: Pulse, door: socket.socket, decoder: msgspec.msgpack.Decoder[Message]
+    ) -> None:
         stdin, stdout = child.process.stdin, child.process.stdout
         assert stdin is not None
         assert stdout is not None
         self.pulse = pulse
         self.last_words = bytearray()
         self._child = child
+        self._door = door
         self._stdin = stdin
         self._stdout = BufferedByteReceiveStream(stdout)
         self._encoder = msgspec.msgpack.Encoder()
@@ -75,6 +87,13 @@ class Worker(Generic[Message]):
         except msgspec.DecodeError as error:
             raise WorkerDied(f"a worker sent nonsense: {error}") from None
 
+    async def hand_over(self, fd: int) -> None:
+        """A descriptor for the worker to use, which takes them in the order of this. WorkerDied when it takes none."""
+        try:
+            socket.send_fds(self._door, [b"+"], [fd], socket.MSG_DONTWAIT)
+        except OSError:  # gone; or the queue is full, for it left them lying
+            raise await self._died() from None
+
     def kill(self) -> None:
         self._child.process.kill()
 
@@ -84,6 +103,8 @@ class Worker(Generic[Message]):
         status = self._child.process.returncode
         ended = f"signal {-status}" if status is not None and status < 0 else f"status {status}"
         words = self.last_words.decode(errors="replace").strip().splitlines()
+        if status == -signal.SIGXCPU:
+            words.append("it used up the processor time that it was given for this")
         return WorkerDied(f"a worker ended with {ended}" + (f": {words[-1]}" if words else ""), status)
 
 
@@ -99,26 +120,31 @@ async def worker(
 ) -> AsyncIterator[Worker[Message]]:
     """Starts `python -m ntt.worker ROLE`; it has the image as an open descriptor, and ends with this block.
 
-    It cannot gain privileges, takes at most `memory_bytes` of address space, and dies with NTT.
+    Before it looks at the image it gives up what it can (`ntt.confinement`): rights, files, network, all but at most
+    `memory_bytes` of address space. It can use what it is handed, and dies with NTT. `pass_fds` are inherited;
+    `reads_mounts`: among them are directories below which it may read whatever the owners and modes are.
     """
     pulse_fd = os.memfd_create("ntt-pulse")
+    door, far_door = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door.shutdown(socket.SHUT_RD)  # it is handed things; it has nothing to say here
     try:
         os.ftruncate(pulse_fd, Pulse.SIZE_BYTES)
         pulse = Pulse(pulse_fd)
-        argv = (sys.executable, "-m", "ntt.worker", role, str(image_fd), str(pulse_fd), str(memory_bytes))
+        numbers = (image_fd, pulse_fd, far_door.fileno(), memory_bytes, int(reads_mounts))
         async with (
             running(
-                argv,
+                (sys.executable, "-m", "ntt.worker", role, *map(str, numbers)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=_environment(),
-                pass_fds=(image_fd, pulse_fd, *pass_fds),
+                pass_fds=(image_fd, pulse_fd, far_door.fileno(), *pass_fds),
                 grace_s=2.0,
             ) as child,
             anyio.create_task_group() as listeners,
         ):
-            link = Worker(child, pulse, decoder)
+            far_door.close()
+            link = Worker(child, pulse, door, decoder)
             listeners.start_soon(_listen, child, link.last_words)
             try:
                 yield link
@@ -126,7 +152,19 @@ async def worker(
                 listeners.cancel_scope.cancel()
                 pulse.close()
     finally:
+        far_door.close()
+        door.close()
         os.close(pulse_fd)
+
+
+async def missing_layers() -> tuple[str, ...]:
+    """Which layers of the fence this machine does not offer, a sentence each; from a worker that tried."""
+    image_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        async with worker("report", image_fd, PROBE_MEMORY_BYTES, msgspec.msgpack.Decoder(Confined)) as link:
+            return (await link.receive()).missing
+    finally:
+        os.close(image_fd)
 
 
 def _environment() -> dict[str, str]:

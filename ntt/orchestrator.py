@@ -182,8 +182,9 @@ class Orchestrator:
                 show(Work(files_done=loaded.names, bytes_done=loaded.bytes))
 
             about = ListedImage(
-                medium.id, image.fd, medium.image_bytes, medium.claimed_bytes, medium.unread_or_beyond, image.cue
-            )
+                medium.id, image.fd, medium.image_bytes, medium.claimed_bytes, medium.unread_or_beyond,
+                image.cue, image.path.name,
+            )  # fmt: skip
             _, loaded = await self._stages.enumerate.run(about, advance, result.require_unchanged)
             attempt.counts.update(nodes=loaded.nodes, paths=loaded.names, files=loaded.files, bytes=loaded.bytes)
             attempt.counts["paths_per_s"] = round(loaded.names / max(attempt.seconds, 1e-3))
@@ -215,7 +216,7 @@ class Orchestrator:
                 show(Work(bytes_done=min(done, medium.image_bytes), bytes_total=medium.image_bytes))
 
             volumes = await self._media.volumes(medium.id)
-            archived = await self._stages.archive.run(medium, volumes, image.path, self._work, advance)
+            archived = await self._stages.archive.run(medium, volumes, image, self._work, advance)
             attempt.counts.update(bytes=archived.size_bytes, paths=archived.paths)
 
     def _require_going(self, stage: Stage) -> None:

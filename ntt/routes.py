@@ -49,6 +49,6 @@ def disagreement(listed: int, counted: int | None, ended_early: str) -> str:
         return f"the listing ended early: {ended_early}"
     if counted and not listed:
         return f"nothing was listed where the file system counts {counted:,} entries"
-    if counted and counted - listed > max(_FEW, counted // 10):
+    if counted and counted - listed > max(_FEW, counted // 20):
         return f"{listed:,} entries were listed where the file system counts {counted:,}"
     return ""

@@ -1,34 +1,41 @@
-"""Composition root of a worker process: fences itself in, opens the image, then serves one role."""
+"""Composition root of a worker process: is told its work, gives up all it does not need, then looks at the image."""
 
 from __future__ import annotations
 
+import codecs
 import ctypes
-import itertools
 import os
-import resource
+import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from ntt.confinement.entering import confine
+from ntt.confinement.processor_time import ProcessorTime
 from ntt.copier.messages import Begin, StoreFailed, ToWorker
-from ntt.copier.reading import BatchReader, LargeFile, Source
+from ntt.copier.reading import BatchReader, Source
 from ntt.copier.serving import Server
 from ntt.model import Route, Volume, VolumeStatus
+from ntt.mounts.messages import TreeKind
+from ntt.mounts.tree import MountedTree
 from ntt.pulse import Pulse
 from ntt.ranges import Ranges, within
-from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.archive_library import library
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
+from ntt.readers.inspecting import inspection
 from ntt.readers.messages import Survey
 from ntt.readers.opening import open_volume
 from ntt.readers.survey import survey
-from ntt.store.layout import SMALL_BLOB_LIMIT_BYTES, StoreLayout
 from ntt.store.packs import PackWriter
 from ntt.store.plain import PlainBlobWriter
 
-PR_SET_DUMPABLE = 4
+CODECS = ("ascii", "cp437", "mac_roman", "utf-16", "utf-16-be", "utf-16-le", "utf-8-sig")
+FAILURES = (ReadError, OSError)  # of one file or volume; the latter below a mount
 Incoming = TypeVar("Incoming")
 
 
@@ -52,11 +59,48 @@ class Frames:
         self._out.flush()
 
 
-def _fence_in(memory_bytes: int) -> None:
-    """Limits on memory, no core file with a user's data in it."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+class Door:
+    """Where the parent hands over open descriptors."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+
+    def take(self) -> int:
+        """The next one; ends the process when there is none, for then the parent is gone."""
+        _, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
+        if not descriptors:
+            raise SystemExit(1)
+        return descriptors[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a role works with."""
+
+    image_fd: int
+    pulse: Pulse
+    frames: Frames
+    door: Door
+    time: ProcessorTime
+
+
+def _load_what_comes_late(*, archives: bool) -> None:
+    """What is otherwise loaded when it is first needed: by then, no file can be opened any more."""
+    for name in CODECS:
+        codecs.lookup(name)
+    ctypes.CFUNCTYPE(ctypes.c_int)(int)  # looks once where it may put functions that C calls
+    if archives:
+        with suppress(ReadError):  # told again, by whoever needs it
+            library()
+
+
+def _opened(image: ImageSource, roots: Mapping[int, int], volume: Volume) -> VolumeReader:
+    """By a reader, or below the volume's mounted root. ReadError or OSError when it cannot be."""
+    if not volume.route.is_mount:
+        return open_volume(image, volume)
+    if volume.index not in roots:
+        raise ReadError("it is not mounted")
+    return MountedTree(roots[volume.index], volume, TreeKind(), image.unread)
 
 
 def _open_sources(begin: Begin, image: ImageSource) -> tuple[dict[int, Source], dict[int, str]]:
@@ -67,8 +111,8 @@ def _open_sources(begin: Begin, image: ImageSource) -> tuple[dict[int, Source], 
             closed[volume.index] = volume.finding
             continue
         try:
-            sources[volume.index] = open_volume(image, volume)
-        except ReadError as error:
+            sources[volume.index] = _opened(image, begin.roots, volume)
+        except FAILURES as error:
             closed[volume.index] = f"its volume cannot be opened: {error}"
     return sources, closed
 
@@ -76,75 +120,85 @@ def _open_sources(begin: Begin, image: ImageSource) -> tuple[dict[int, Source], 
 def _touched(volumes: tuple[Volume, ...], unread: Ranges) -> dict[int, Ranges]:
     """The unread bytes that may concern each volume; without any, no file's extents need to be looked up.
 
-    TSK reads no block outside its file system, so unread bytes elsewhere cannot be in its files. An ISO 9660
-    record may point anywhere, and so may a file system that is larger than its partition or the image.
+    TSK and the kernel read no block outside the file system, so unread bytes elsewhere cannot be in its files. An
+    ISO 9660 record may point anywhere, so may a file system that is larger than its partition or the image, and
+    raw sectors lie elsewhere than their numbers say.
     """
     return {
         volume.index: ()
-        if volume.route is Route.TSK
+        if (volume.route is Route.TSK or volume.route.is_mount)
         and not volume.finding
+        and not volume.sector_bytes
         and not within(unread, volume.offset_bytes, volume.offset_bytes + volume.size_bytes)
         else unread
         for volume in volumes
     }
 
 
-def _keep(large: LargeFile) -> None:
-    assert isinstance(large, PlainBlobWriter)
-    large.keep()
-
-
-def _copy(image_fd: int, pulse: Pulse, frames: Frames) -> None:
-    begin = _receive(msgspec.msgpack.Decoder(Begin))
-    if begin is None:
-        return
-    layout = StoreLayout(Path(begin.store))
-    image = ImageSource(image_fd, begin.unread)
+def _copy(begin: Begin, desk: Desk) -> None:
+    image = ImageSource(desk.image_fd, begin.unread)
+    desk.time.allow(0)  # for opening the volumes
     sources, closed = _open_sources(begin, image)
-    numbers = itertools.count()
-
-    def new_large_file() -> LargeFile:
-        return PlainBlobWriter(layout, f"{begin.name}-{next(numbers)}")
-
     reader = BatchReader(
         sources,
         closed,
         _touched(begin.volumes, begin.unread),
         image.size_bytes,
-        SMALL_BLOB_LIMIT_BYTES,
-        new_large_file,
-        (ReadError, OSError),
-        pulse,
+        FAILURES,
+        desk.pulse,
+        desk.time.allow,
     )
-    server = Server(reader, lambda pack_id, at: PackWriter(layout, pack_id, at), _keep)
+    server = Server(
+        reader,
+        lambda: PackWriter(desk.door.take(), begin.store),
+        lambda: PlainBlobWriter(desk.door.take(), begin.store),
+    )
     decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
     while (message := _receive(decoder)) is not None:
         answer = server.answer(message)
-        frames.send(answer)
+        desk.frames.send(answer)
         if isinstance(answer, StoreFailed):
             return
 
 
-def _walk(image_fd: int, pulse: Pulse, frames: Frames) -> None:
-    request = _receive(msgspec.msgpack.Decoder(Survey))
-    if request is None:
-        return
-    source = ImageSource(image_fd, request.unread)
-    found: Iterator[msgspec.Struct] = survey(source, request, pulse, partial(open_volume, source))
+def _walk(request: Survey, desk: Desk) -> None:
+    source = ImageSource(desk.image_fd, request.unread)
+    desk.time.allow(source.size_bytes)
+    found: Iterator[msgspec.Struct] = survey(source, request, desk.pulse, partial(_opened, source, request.roots))
     for message in found:
-        frames.send(message)
+        desk.frames.send(message)
 
 
-ROLES: dict[str, Callable[[int, Pulse, Frames], None]] = {"copy": _copy, "walk": _walk}
+def _inspect(request: Survey, desk: Desk) -> None:
+    source = ImageSource(desk.image_fd, request.unread)
+    desk.time.allow(source.size_bytes)
+    for message in inspection(source, request, desk.pulse):
+        desk.frames.send(message)
+
+
+SURVEYS: dict[str, Callable[[Survey, Desk], None]] = {"walk": _walk, "inspect": _inspect}
 
 
 def main() -> None:
-    """`python -m ntt.worker ROLE IMAGE_FD PULSE_FD MEMORY_BYTES`; only `ntt.fence` starts it."""
-    role, image_fd, pulse_fd, memory_bytes = sys.argv[1], *map(int, sys.argv[2:5])
-    _fence_in(memory_bytes)
-    pulse = Pulse(pulse_fd)
+    """`python -m ntt.worker ROLE IMAGE_FD PULSE_FD DOOR_FD MEMORY_BYTES READS_MOUNTS`; only `ntt.fence` starts it.
+
+    Up to `confine` nothing is touched that comes from a medium. The role `report` tells what could not be given up.
+    """
+    role = sys.argv[1]
+    image_fd, pulse_fd, door_fd, memory_bytes, reads_mounts = map(int, sys.argv[2:7])
+    desk = Desk(image_fd, Pulse(pulse_fd), Frames(), Door(door_fd), ProcessorTime())
     os.close(pulse_fd)
-    ROLES[role](image_fd, pulse, Frames())
+    order = None if role == "report" else _receive(msgspec.msgpack.Decoder(Begin | Survey))
+    copied = order.volumes if isinstance(order, Begin) else None
+    _load_what_comes_late(archives=copied is None or any(volume.route is Route.ARCHIVE for volume in copied))
+    roots = tuple(order.roots.values()) if order is not None else ()
+    confined = confine(memory_bytes, roots, reads_mounts=bool(reads_mounts))
+    if isinstance(order, Begin):
+        _copy(order, desk)
+    elif order is not None:
+        SURVEYS[role](order, desk)
+    elif role == "report":
+        desk.frames.send(confined)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from ntt.copier.batches import batched
 from ntt.copier.messages import Begin, FileJob, FromWorker
+from ntt.copier.places import Depot
 from ntt.copier.shift import InHand, Registrar, Rules, Shift
 from ntt.errors import MediumError
 from ntt.fence import WorkerDied, worker
@@ -27,6 +28,7 @@ Files = tuple[FileJob, ...]
 class Assignment:
     """One medium to copy. `image_fd` is open for reading; `run_id` keeps the names of temp files apart.
 
+    `store` is how messages call the store; workers cannot reach it but through what they are handed.
     `roots`: volume index -> open directory of a mounted volume.
     """
 
@@ -40,21 +42,23 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is taken: processes, their memory, attempts per file, and from which size a file is large."""
+    """How much is taken: processes, their memory, attempts per file."""
 
     workers: int
     memory_bytes: int
     attempts: int
-    large_limit_bytes: int
 
 
 class Crew:
     """Copies the files of one medium. `released` is to be called with the contents that were committed."""
 
-    def __init__(self, assignment: Assignment, limits: Limits, registrar: Registrar, rules: Rules) -> None:
+    def __init__(
+        self, assignment: Assignment, limits: Limits, registrar: Registrar, depot: Depot, rules: Rules
+    ) -> None:
         self._assignment = assignment
         self._limits = limits
         self._registrar = registrar
+        self._depot = depot
         self._rules = rules
         self._in_flight: set[bytes] = set()
         self._again: deque[Files] = deque()
@@ -78,7 +82,7 @@ class Crew:
 
     async def _feed(self, jobs: AsyncIterator[FileJob], send: MemoryObjectSendStream[Files]) -> None:
         async with send:
-            async for batch in batched(jobs, self._limits.large_limit_bytes):
+            async for batch in batched(jobs, self._rules.large_limit_bytes):
                 await send.send(batch)
 
     async def _staff(
@@ -88,34 +92,39 @@ class Crew:
         out: MemoryObjectSendStream[OutcomeBatch | PackFull],
     ) -> None:
         """One place in the crew: a worker, and its replacement whenever one dies."""
-        shift = Shift(name, self._registrar, self._in_flight, self._rules, out)
-        decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
-        lives = 0
+        shift = Shift(name, self._registrar, self._depot, self._in_flight, self._rules, out)
         async with batches:
-            while (first := await self._next_wait(batches)) is not None:
-                self._again.appendleft(first)
-                lives += 1
-                about = self._assignment
-                roots = tuple(about.roots.values())
-                async with worker(
-                    "copy",
-                    about.image_fd,
-                    self._limits.memory_bytes,
-                    decoder,
-                    pass_fds=roots,
-                    reads_mounts=bool(roots),
-                ) as link:
-                    answered = shift.answered
-                    try:
-                        await link.send(
-                            Begin(about.volumes, about.unread, about.store, f"{name}-{lives}", dict(about.roots))
-                        )
-                        await shift.work(link, lambda: self._next_now(batches), lambda: self._next_wait(batches))
-                    except* WorkerDied as group:
-                        pulse = link.pulse.read()
-                        if shift.answered != answered or pulse[2]:
-                            self._deaths = 0
-                        await self._after_death(shift, pulse, group, out)
+            try:
+                while (first := await self._next_wait(batches)) is not None:
+                    self._again.appendleft(first)
+                    await self._live(shift, batches, out)
+            finally:
+                shift.close()
+
+    async def _live(
+        self,
+        shift: Shift,
+        batches: MemoryObjectReceiveStream[Files],
+        out: MemoryObjectSendStream[OutcomeBatch | PackFull],
+    ) -> None:
+        """One worker, until there is nothing left to do or it dies."""
+        decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+        about = self._assignment
+        roots = tuple(about.roots.values())
+        memory_bytes = self._limits.memory_bytes
+        async with worker(
+            "copy", about.image_fd, memory_bytes, decoder, pass_fds=roots, reads_mounts=bool(roots)
+        ) as link:
+            settled = shift.settled
+            try:
+                await link.send(Begin(about.volumes, about.unread, about.store, dict(about.roots)))
+                await shift.work(link, lambda: self._next_now(batches), lambda: self._next_wait(batches))
+            except* WorkerDied as group:
+                died = group.exceptions[0]
+                assert isinstance(died, WorkerDied)
+                if shift.settled != settled:
+                    self._deaths = 0
+                await self._after_death(shift, link.pulse.read(), died, out)
 
     def _next_now(self, batches: MemoryObjectReceiveStream[Files]) -> Files | None:
         if self._again:
@@ -137,24 +146,28 @@ class Crew:
         self,
         shift: Shift,
         pulse: tuple[int, int, int],
-        group: ExceptionGroup[WorkerDied],
+        died: WorkerDied,
         out: MemoryObjectSendStream[OutcomeBatch | PackFull],
     ) -> None:
-        """The file in hand is tried again alone, or its failure is its outcome; all others go back to be done."""
-        cause = str(group.exceptions[0])
-        batch_number, index, _ = pulse
-        self._deaths += 1 if batch_number in shift.in_hand else IDLE_DEATH_WEIGHT
-        if self._deaths >= DEATHS_IN_A_ROW:
-            raise MediumError(f"worker after worker in a row died without reading a file: {cause}")
-        check = "worker_timeout" if shift.stalled else "worker_crashed"
+        """The file in hand is tried again alone, or its failure is its outcome; all others go back to be done.
+
+        With neither something stored nor bytes read of a file that is to blame, it counts against the machine.
+        """
+        batch_number, index, read_bytes = pulse
+        late = shift.stalled or died.out_of_time
         shift.stalled = False
         in_hand = dict(shift.in_hand)
-        shift.give_up()
-        for number, batch in in_hand.items():
-            if number == batch_number and batch.keep is None and index < len(batch.files):
-                await self._blame(batch, index, check, cause, out)
-            else:
-                self._again.append(batch.files)
+        await shift.give_up()
+        batch = in_hand.pop(batch_number, None)
+        blamed = batch is not None and not batch.reads and index < len(batch.files)
+        self._deaths = 0 if blamed and read_bytes else self._deaths + (1 if batch else IDLE_DEATH_WEIGHT)
+        if self._deaths >= DEATHS_IN_A_ROW:
+            raise MediumError(f"worker after worker in a row died without reading a file: {died}")
+        self._again.extend(other.files for other in in_hand.values())
+        if batch is not None and blamed:
+            await self._blame(batch, index, "worker_timeout" if late else "worker_crashed", str(died), out)
+        elif batch is not None:
+            self._again.append(batch.files)
 
     async def _blame(
         self,

@@ -19,32 +19,38 @@ class FileJob(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Begin(msgspec.Struct, frozen=True, tag=True):
-    """First message: what is on the image, which bytes of it were never read, where the store is.
+    """First message: what is on the image, which bytes of it were never read.
 
-    `roots`: volume index -> inherited descriptor of the directory below which its files are reached.
+    `store` is how messages call the store. `roots`: volume index -> inherited descriptor of the directory below
+    which its files are reached.
     """
 
     volumes: tuple[Volume, ...]
     unread: Ranges
     store: str
-    name: str  # of this worker, unique among all that live
     roots: dict[int, int] = {}
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True):
-    """Read and hash these files; answered by `Hashed`, then `Keep` says which contents are new."""
+    """Read and hash these files; answered by `Hashed`, then `Keep` says which contents are new.
+
+    `with_file`: it is one large file, whose content goes to the descriptor handed over with this. No `Keep` follows.
+    """
 
     number: int
     files: tuple[FileJob, ...]
+    with_file: bool = False
 
 
 class Keep(msgspec.Struct, frozen=True, tag=True):
-    """Store the files of `new` (indices into the batch) from `pack_at` in the pack; answered by `Kept`."""
+    """Append the files of `new` (indices into the batch), in this order, to the pack; answered by `Kept`.
+
+    `with_pack`: it is another pack than before, and its descriptor is handed over with this.
+    """
 
     number: int
     new: tuple[int, ...]
-    pack_id: int
-    pack_at: int
+    with_pack: bool = False
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -66,11 +72,9 @@ class Hashed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Kept(msgspec.Struct, frozen=True, tag=True):
-    """The new contents are durable. `offsets` stand beside `Keep.new`; -1: a plain file of its own."""
+    """The new contents are durable."""
 
     number: int
-    offsets: tuple[int, ...]
-    pack_end: int
 
 
 class StoreFailed(msgspec.Struct, frozen=True, tag=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from blake3 import blake3
 
@@ -25,14 +25,19 @@ class Source(Protocol):
     def extents(self, ino: int) -> Sequence[Extent]: ...
 
 
+@runtime_checkable
+class ByPath(Protocol):
+    """A source that has no other way from a number to a file than its path."""
+
+    def locate(self, ino: int, path: bytes) -> None: ...
+
+
 class LargeFile(Protocol):
     """Where a large file's content goes while it is read."""
 
     def write(self, chunk: bytes) -> None: ...
 
     def digest(self) -> bytes: ...
-
-    def discard(self) -> None: ...
 
 
 class Beat(Protocol):
@@ -43,11 +48,14 @@ class Beat(Protocol):
     def add(self, size_bytes: int) -> None: ...
 
 
-Content = bytes | LargeFile | None  # None: nothing to keep
+Content = bytes | None  # None: nothing to keep, or it is in the large file
 
 
 class BatchReader:
-    """Reads batches. `sources` and `unread` by volume index; `failures` are what a source may raise for one file."""
+    """Reads batches. `sources` and `unread` by volume index; `failures` are what a source may raise for one file.
+
+    `allow` is told the size of each file before it is read: how much time that may take depends on it.
+    """
 
     def __init__(
         self,
@@ -55,23 +63,24 @@ class BatchReader:
         closed_volumes: dict[int, str],
         unread: dict[int, Ranges],
         image_bytes: int,
-        large_limit_bytes: int,
-        new_large_file: Callable[[], LargeFile],
         failures: tuple[type[Exception], ...],
         beat: Beat,
+        allow: Callable[[int], None],
     ) -> None:
         self._sources = sources
         self._closed_volumes = closed_volumes
         self._unread = unread
         self._image_bytes = image_bytes
-        self._large_limit_bytes = large_limit_bytes
-        self._new_large_file = new_large_file
         self._failures = failures
         self._beat = beat
+        self._allow = allow
         self._hole_bytes_left = HOLES_OF_A_MEDIUM_BYTES
 
-    def read(self, batch: Batch) -> Iterator[tuple[Read, Content]]:
-        """One answer per file, in order; a file's failure is an answer, never an exception."""
+    def read(self, batch: Batch, large: LargeFile | None = None) -> Iterator[tuple[Read, Content]]:
+        """One answer per file, in order; a file's failure is an answer, never an exception.
+
+        `large`: where the content of the batch's one file goes.
+        """
         for index, job in enumerate(batch.files):
             self._beat.at(batch.number, index)
             source = self._sources.get(job.volume)
@@ -79,12 +88,15 @@ class BatchReader:
                 why = self._closed_volumes.get(job.volume, "its volume is not readable")
                 yield _failed(why, "ReadError"), None
                 continue
+            self._allow(job.size)
             try:
-                yield self._read_file(source, job)
+                yield self._read_file(source, job, large)
             except self._failures as error:
                 yield _failed(str(error), type(error).__name__), None
 
-    def _read_file(self, source: Source, job: FileJob) -> tuple[Read, Content]:
+    def _read_file(self, source: Source, job: FileJob, large: LargeFile | None) -> tuple[Read, Content]:
+        if job.path and isinstance(source, ByPath):
+            source.locate(job.ino, job.path)
         damaged: Ranges = ()
         checks: tuple[str, ...] = ()
         unread = self._unread[job.volume]
@@ -95,26 +107,36 @@ class BatchReader:
             if damaged and not difference(stored_ranges(extents), damaged):
                 return _failed("unread: none of its bytes could be read from the medium", "", checks), None
         status = OutcomeStatus.DAMAGED if damaged else OutcomeStatus.COPIED
-        if job.size < self._large_limit_bytes:
-            content = source.read(job.ino, 0, job.size)
-            self._beat.add(len(content))
-            if len(content) != job.size:
-                return _failed(f"holds {len(content):,} bytes where its entry says {job.size:,}", "ReadError"), None
-            blob_hash = blake3(content).digest()
-            return Read(status, blob_hash, len(content), "", damaged, "", True, checks), content
+        if large is not None:
+            return self._read_large(source, job, large, status, damaged, checks), None
+        content = source.read(job.ino, 0, job.size)
+        self._beat.add(len(content))
+        if len(content) != job.size:
+            return _failed(f"holds {len(content):,} bytes where its entry says {job.size:,}", "ReadError"), None
+        blob_hash = blake3(content).digest()
+        return Read(status, blob_hash, len(content), "", damaged, "", True, checks), content
+
+    def _read_large(
+        self,
+        source: Source,
+        job: FileJob,
+        large: LargeFile,
+        status: OutcomeStatus,
+        damaged: Ranges,
+        checks: tuple[str, ...],
+    ) -> Read:
         holes = job.size - total(stored_ranges(source.extents(job.ino)))
         if holes > min(HOLES_OF_A_FILE_BYTES, self._hole_bytes_left):
-            return _failed(f"claims {job.size:,} bytes of which {holes:,} are holes: more than is hashed", ""), None
+            return _failed(f"claims {job.size:,} bytes of which {holes:,} are holes: more than is hashed", "")
         self._hole_bytes_left -= holes
-        large = self._new_large_file()
-        try:
-            for chunk in self._chunks(source, job):
-                large.write(chunk)
-                self._beat.add(len(chunk))
-        except BaseException:
-            large.discard()
-            raise
-        return Read(status, large.digest(), job.size, "", damaged, "", False, checks), large
+        written = 0
+        for chunk in self._chunks(source, job):
+            large.write(chunk)
+            self._beat.add(len(chunk))
+            written += len(chunk)
+        if written != job.size:
+            return _failed(f"holds {written:,} bytes where its entry says {job.size:,}", "ReadError")
+        return Read(status, large.digest(), job.size, "", damaged, "", False, checks)
 
     def _causes(self, extents: Sequence[Extent], damaged: Ranges, unread: Ranges) -> tuple[str, ...]:
         """Beyond the end of the image, or in what the map says was not read, or both."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -12,71 +11,60 @@ from ntt.errors import StoreError
 
 
 class Pack(Protocol):
-    pack_id: int
-    end: int
-
-    def append(self, blobs: Sequence[tuple[bytes, bytes]]) -> list[int]: ...
+    def append(self, blobs: Sequence[tuple[bytes, bytes]]) -> None: ...
 
     def sync(self) -> None: ...
 
     def close(self) -> None: ...
 
 
-class Keepable(LargeFile, Protocol):
-    def keep(self) -> None: ...
+class Closable(LargeFile, Protocol):
+    def close(self) -> None: ...
 
 
 class Server:
-    """Answers `Batch` and `Keep`. Contents wait in memory (small) or in a temp file (large) for their `Keep`."""
+    """Answers `Batch` and `Keep`. Small contents wait in memory for their `Keep`.
 
-    def __init__(
-        self,
-        reader: BatchReader,
-        open_pack: Callable[[int, int], Pack],
-        keep_large: Callable[[LargeFile], None],
-    ) -> None:
+    `take_pack` and `take_file` make something of the descriptor that comes with a message.
+    """
+
+    def __init__(self, reader: BatchReader, take_pack: Callable[[], Pack], take_file: Callable[[], Closable]) -> None:
         self._reader = reader
-        self._open_pack = open_pack
-        self._keep_large = keep_large
+        self._take_pack = take_pack
+        self._take_file = take_file
         self._pack: Pack | None = None
-        self._waiting: OrderedDict[int, list[tuple[Read, Content]]] = OrderedDict()
+        self._waiting: dict[int, list[tuple[Read, Content]]] = {}
 
     def answer(self, message: ToWorker) -> FromWorker:
         try:
             match message:
+                case Batch(with_file=True):
+                    return Hashed(message.number, tuple(read for read, _ in self._read_large(message)))
                 case Batch():
                     found = list(self._reader.read(message))
                     self._waiting[message.number] = found
                     return Hashed(message.number, tuple(read for read, _ in found))
                 case Keep():
-                    return self._keep(message)
+                    self._keep(message)
+                    return Kept(message.number)
         except StoreError as error:
             return StoreFailed(str(error))
 
-    def _keep(self, message: Keep) -> Kept:
-        found = self._waiting.pop(message.number)
-        new = set(message.new)
-        small: list[tuple[bytes, bytes]] = []
-        for index, (read, content) in enumerate(found):
-            if isinstance(content, bytes):
-                if index in new:
-                    small.append((read.blob_hash, content))
-            elif content is not None:
-                if index in new:
-                    self._keep_large(content)
-                else:
-                    content.discard()
-        places = iter(self._append(small, message))
-        offsets = tuple(next(places) if found[index][0].in_pack else -1 for index in message.new)
-        return Kept(message.number, offsets, self._pack.end if self._pack else message.pack_at)
+    def _read_large(self, message: Batch) -> list[tuple[Read, Content]]:
+        file = self._take_file()
+        try:
+            return list(self._reader.read(message, file))
+        finally:
+            file.close()
 
-    def _append(self, small: list[tuple[bytes, bytes]], message: Keep) -> list[int]:
-        if not small:
-            return []
-        if self._pack is None or self._pack.pack_id != message.pack_id:
+    def _keep(self, message: Keep) -> None:
+        found = self._waiting.pop(message.number)
+        if message.with_pack:
             if self._pack is not None:
                 self._pack.close()
-            self._pack = self._open_pack(message.pack_id, message.pack_at)
-        offsets = self._pack.append(small)
-        self._pack.sync()
-        return offsets
+            self._pack = self._take_pack()
+        new = [found[index] for index in message.new]
+        small = [(read.blob_hash, content) for read, content in new if content is not None]
+        if small and self._pack is not None:
+            self._pack.append(small)
+            self._pack.sync()

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
+from anyio import to_thread
 
 from ntt.copier.messages import Batch, FileJob, FromWorker, Hashed, Keep, Kept, Read, StoreFailed
+from ntt.copier.places import BlobFile, Depot, PackPlace, Packs
 from ntt.errors import StoreError
 from ntt.fence import Worker, WorkerDied
-from ntt.model import FileOutcome, OutcomeBatch, PackFull
+from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull
 
 BATCHES_IN_HAND = 2  # while one waits for the answer which contents are new, the other is read
+HASH_BYTES = 32
 
 
 class Registrar(Protocol):
@@ -32,50 +35,59 @@ class Outbox(Protocol):
     async def send(self, item: OutcomeBatch | PackFull) -> None: ...
 
 
+class Lied(WorkerDied):
+    """A worker answered what cannot be true, and is not listened to any more."""
+
+    def __init__(self) -> None:
+        super().__init__("a worker answered what it was not asked")
+
+
 @dataclass(slots=True)
 class InHand:
-    """A batch between being sent and being kept."""
+    """A batch between being sent and being kept: `offsets` in the pack by index, once it is decided what is new."""
 
     files: tuple[FileJob, ...]
+    file: BlobFile | None = None  # that one large content goes to
     reads: tuple[Read, ...] = ()
-    keep: Keep | None = None
+    pack: PackPlace | None = None
+    offsets: dict[int, int] = field(default_factory=dict)
+    pack_end: int = 0
     claimed: list[bytes] = field(default_factory=list)  # contents that this batch is to store
-
-
-@dataclass(slots=True)
-class PackPlace:
-    """Where the next content goes; `durable_end` is what the worker has confirmed."""
-
-    pack_id: int
-    end: int
-    durable_end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a shift is bound to: sizes in bytes, `stall_s` seconds without a pulse end the worker."""
+    """What a shift is bound to: sizes in bytes, `stall_s` seconds without a pulse end the worker.
+
+    `member_bytes`: what a content of that size takes in a pack, its head (that of an empty one) included.
+    From `large_limit_bytes` on a content is a file of its own.
+    """
 
     member_bytes: Callable[[int], int]
     pack_limit_bytes: int
+    large_limit_bytes: int
     stall_s: float
 
 
 class Shift:
     """Drives one worker. `in_flight` is shared: contents that some worker is about to store."""
 
-    def __init__(self, name: str, registrar: Registrar, in_flight: set[bytes], rules: Rules, out: Outbox) -> None:
+    def __init__(
+        self, name: str, registrar: Registrar, depot: Depot, in_flight: set[bytes], rules: Rules, out: Outbox
+    ) -> None:
         self._name = name
         self._registrar = registrar
+        self._depot = depot
         self._in_flight = in_flight
         self._rules = rules
         self._out = out
-        self._pack: PackPlace | None = None
-        self._full: list[PackPlace] = []
+        self._packs = Packs(registrar.take_pack, depot.open_pack, rules.pack_limit_bytes)
         self._number = 0
         self._ours = False  # is it us that the worker waits for?
         self.in_hand: dict[int, InHand] = {}
         self.stalled = False
         self.answered = 0
+        self.settled = 0
 
     async def work(
         self,
@@ -112,33 +124,42 @@ class Shift:
 
     async def _give(self, link: Worker[FromWorker], files: tuple[FileJob, ...]) -> None:
         self._number += 1
-        self.in_hand[self._number] = InHand(files)
-        await link.send(Batch(self._number, files))
+        batch = self.in_hand[self._number] = InHand(files)
+        if len(files) == 1 and files[0].size >= self._rules.large_limit_bytes:
+            self._ours = True
+            batch.file = await to_thread.run_sync(self._depot.new_file, f"{self._name}-{self._number}")
+            self._ours = False
+            await link.hand_over(batch.file.fd)
+        await link.send(Batch(self._number, files, batch.file is not None))
 
     async def _take(self, link: Worker[FromWorker], message: FromWorker) -> None:
         self.answered += 1
+        self._ours = True  # a slow catalogue or disk is not the worker's fault
         match message:
             case Hashed(number=number, reads=reads):
-                batch = self._expected(number, len(reads))
+                batch = self._expected(number, reads)
                 batch.reads = reads
-                self._ours = True  # a slow catalogue is not the worker's fault
-                batch.keep = await self._decide(number, batch)
-                self._ours = False
-                await link.send(batch.keep)
-            case Kept():
-                self._ours = True
-                await self._settle(message)
-                self._ours = False
+                new = await self._claim(batch)
+                if batch.file is not None:
+                    await self._settle_large(number, batch, batch.file, new)
+                else:
+                    await link.send(await self._decide(link, number, batch, new))
+            case Kept(number=number):
+                await self._settle(number)
             case StoreFailed(text=text):
                 raise StoreError(text)
+        self._ours = False
 
-    def _expected(self, number: int, answers: int) -> InHand:
+    def _expected(self, number: int, reads: Sequence[Read]) -> InHand:
         batch = self.in_hand.get(number)
-        if batch is None or batch.keep is not None or len(batch.files) != answers:
-            raise WorkerDied("a worker answered what it was not asked")
+        if batch is None or batch.reads or len(batch.files) != len(reads):
+            raise Lied
+        for job, read in zip(batch.files, reads, strict=True):
+            if not _plausible(job, read, in_pack=batch.file is None):
+                raise Lied
         return batch
 
-    async def _decide(self, number: int, batch: InHand) -> Keep:
+    async def _claim(self, batch: InHand) -> list[int]:
         """Which contents are new; they are claimed before the catalogue is asked, so no one else stores them."""
         first_at: dict[bytes, int] = {}
         for index, read in enumerate(batch.reads):
@@ -149,48 +170,48 @@ class Shift:
         known = await self._registrar.known(batch.claimed) if batch.claimed else set()
         self._in_flight -= known
         batch.claimed = [blob_hash for blob_hash in batch.claimed if blob_hash not in known]
-        new = [first_at[blob_hash] for blob_hash in batch.claimed]
-        room = sum(self._rules.member_bytes(batch.reads[index].size) for index in new if batch.reads[index].in_pack)
-        pack = await self._place(room)
-        keep = Keep(number, tuple(new), pack.pack_id, pack.end)
-        pack.end += room
-        return keep
+        return [first_at[blob_hash] for blob_hash in batch.claimed]
 
-    async def _place(self, room: int) -> PackPlace:
-        if self._pack is not None and self._pack.end + room > self._rules.pack_limit_bytes and self._pack.end:
-            self._full.append(self._pack)
-            self._pack = None
-        if self._pack is None:
-            pack_id, end = await self._registrar.take_pack()
-            self._pack = PackPlace(pack_id, end, end)
-            if end and end + room > self._rules.pack_limit_bytes:
-                return await self._place(room)
-        return self._pack
+    async def _decide(self, link: Worker[FromWorker], number: int, batch: InHand, new: Sequence[int]) -> Keep:
+        """Each new content gets its place; the pack is the worker's when this is sent."""
+        sizes = [self._rules.member_bytes(batch.reads[index].size) for index in new]
+        pack = batch.pack = await self._packs.room(sum(sizes))
+        with_pack = bool(new) and await self._packs.hand_over(pack, link)
+        for index, size in zip(new, sizes, strict=True):
+            batch.offsets[index] = pack.end + self._rules.member_bytes(0)
+            pack.end += size
+        batch.pack_end = pack.end
+        return Keep(number, tuple(new), with_pack)
 
-    async def _settle(self, kept: Kept) -> None:
-        batch = self.in_hand.get(kept.number)
-        if batch is None or batch.keep is None or len(kept.offsets) != len(batch.keep.new):
-            raise WorkerDied("a worker answered what it was not asked")
-        offsets = dict(zip(batch.keep.new, kept.offsets, strict=True))
+    async def _settle_large(self, number: int, batch: InHand, file: BlobFile, new: Sequence[int]) -> None:
+        """A content that is new gets its name, and is durable, before its outcome is passed on."""
+        (read,) = batch.reads
+        if new:
+            await to_thread.run_sync(file.keep, read.blob_hash, read.size)
+        else:
+            await to_thread.run_sync(file.discard)
+        batch.file = None
+        del self.in_hand[number]
+        self.settled += 1
+        await self._out.send(OutcomeBatch((self._outcome(batch, 0, is_new=bool(new)),), None, 0))
+
+    async def _settle(self, number: int) -> None:
+        batch = self.in_hand.get(number)
+        if batch is None or batch.pack is None or not self._packs.confirm(batch.pack.pack_id, batch.pack_end):
+            raise Lied
+        del self.in_hand[number]
+        self.settled += 1
         outcomes = tuple(
-            self._outcome(job, read, batch.keep, offsets.get(index))
-            for index, (job, read) in enumerate(zip(batch.files, batch.reads, strict=True))
+            self._outcome(batch, index, is_new=index in batch.offsets) for index in range(len(batch.reads))
         )
-        for pack in (*self._full, self._pack):
-            if pack is not None and pack.pack_id == batch.keep.pack_id:
-                pack.durable_end = max(pack.durable_end, kept.pack_end)
-        del self.in_hand[kept.number]
-        await self._out.send(OutcomeBatch(outcomes, batch.keep.pack_id, kept.pack_end))
-        await self._report_full()
+        await self._out.send(OutcomeBatch(outcomes, batch.pack.pack_id, batch.pack_end))
+        busy = {other.pack.pack_id for other in self.in_hand.values() if other.pack is not None}
+        for full in self._packs.filled(busy):
+            await self._out.send(full)
 
-    async def _report_full(self) -> None:
-        busy = {batch.keep.pack_id for batch in self.in_hand.values() if batch.keep is not None}
-        for pack in [pack for pack in self._full if pack.pack_id not in busy]:
-            self._full.remove(pack)
-            await self._out.send(PackFull(pack.pack_id, pack.durable_end))
-
-    def _outcome(self, job: FileJob, read: Read, keep: Keep, offset: int | None) -> FileOutcome:
-        stored_in_pack = offset is not None and read.in_pack
+    def _outcome(self, batch: InHand, index: int, *, is_new: bool) -> FileOutcome:
+        job, read = batch.files[index], batch.reads[index]
+        offset = batch.offsets.get(index)
         return FileOutcome(
             volume=job.volume,
             ino=job.ino,
@@ -198,9 +219,9 @@ class Shift:
             attempts=job.attempt,
             blob_hash=read.blob_hash,
             size_bytes=read.size,
-            is_new=offset is not None,
-            pack_id=keep.pack_id if stored_in_pack else None,
-            pack_offset=offset if stored_in_pack else None,
+            is_new=is_new,
+            pack_id=batch.pack.pack_id if batch.pack is not None and offset is not None else None,
+            pack_offset=offset,
             reason=read.reason,
             damaged=read.damaged,
             error_type=read.error_type,
@@ -208,13 +229,31 @@ class Shift:
             worker=self._name,
         )
 
-    def give_up(self) -> list[InHand]:
-        """After a death: what was in hand, its claims released, the pack back at its last durable end."""
+    async def give_up(self) -> list[InHand]:
+        """After a death: what was in hand, its claims released, nothing of it left in the store."""
         lost = list(self.in_hand.values())
         for batch in lost:
             self._in_flight.difference_update(batch.claimed)
+            if batch.file is not None:
+                await to_thread.run_sync(batch.file.discard)
+                batch.file = None
         self.in_hand.clear()
-        self._full.clear()
-        if self._pack is not None:
-            self._pack.end = self._pack.durable_end
+        self._packs.take_back()
         return lost
+
+    def close(self) -> None:
+        """However the shift ended: no descriptor and no temp file of it is left."""
+        for batch in self.in_hand.values():
+            if batch.file is not None:
+                batch.file.discard()
+        self._packs.take_back()
+
+
+def _plausible(job: FileJob, read: Read, *, in_pack: bool) -> bool:
+    """A failure with a reason; or the content that was asked for, whole."""
+    if read.status is OutcomeStatus.FAILED:
+        return not read.blob_hash and bool(read.reason)
+    inside = all(0 <= start < end <= job.size for start, end in read.damaged)
+    damaged = read.status is OutcomeStatus.DAMAGED
+    whole = len(read.blob_hash) == HASH_BYTES and read.size == job.size and read.in_pack is in_pack
+    return whole and inside and damaged is bool(read.damaged)

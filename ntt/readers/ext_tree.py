@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.ext_facts import ext_facts
 from ntt.readers.ext_inodes import FLAG_ENCRYPTED, ExtInode, ExtInodes, ExtSuperblock, directory_entries
 from ntt.readers.nodes import Child, Content, Node
 from ntt.readers.tsk_extents import run_extents
@@ -113,7 +114,7 @@ class ExtTree:
         return run_extents(runs, self._volume.block_size, self._volume.offset_bytes, inode.size)
 
     def facts(self) -> VolumeFacts:
-        return VolumeFacts(self.fstype, self.label)
+        return ext_facts(self._volume.source, self._volume.offset_bytes, self.fstype, self.label)
 
     def close(self) -> None:
         self._volume.close()

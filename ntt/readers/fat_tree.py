@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.boot_sectors import exfat_geometry, fat_variant
+from ntt.readers.exfat_facts import exfat_facts
 from ntt.readers.fat_directories import RECORD_BYTES, FatEntry, Record, exfat_entries, fat_entries
+from ntt.readers.fat_facts import fat_facts
 from ntt.readers.nodes import Child, Content, Node
 from ntt.readers.tsk_extents import HOLE, run_extents
 from ntt.readers.tsk_volume import TskVolume
@@ -40,6 +42,7 @@ class FatTree:
         self.fstype = geometry.fstype
         self._volume = TskVolume(source, offset_bytes, size_bytes, geometry.fstype)
         self.root_ino = self._volume.root_ino
+        self._root_label = self._label_in_root()
         self.label = self._label()
 
     def root(self) -> Node:
@@ -73,7 +76,10 @@ class FatTree:
         return run_extents(runs or [], self._volume.block_size, self._volume.offset_bytes, size, valid)
 
     def facts(self) -> VolumeFacts:
-        return VolumeFacts(self.fstype, self.label)
+        source, offset = self._source, self._volume.offset_bytes
+        if self._is_exfat:
+            return exfat_facts(source, offset, self.label, self._root_records)
+        return fat_facts(source, offset, self._geometry, self.label, self._root_label.decode("cp437"))
 
     def close(self) -> None:
         self._volume.close()
@@ -128,13 +134,18 @@ class FatTree:
         mode = DIRECTORY_MODE if entry.is_directory else FILE_MODE
         return Node(mode, entry.size, entry.mtime_s, entry.mtime_ns, 0, 0, b"", first)
 
+    def _root_records(self) -> Iterator[Record]:
+        return self._records(self._directory_extents(self.root_ino))
+
+    def _label_in_root(self) -> bytes:
+        try:
+            return next((entry.name for entry in self._entries(self.root_ino) if entry.is_label), b"")
+        except ReadError:
+            return b""
+
     def _label(self) -> str:
         """The root directory's label record, else the boot sector's."""
-        try:
-            found = next((entry.name for entry in self._entries(self.root_ino) if entry.is_label), b"")
-        except ReadError:
-            found = b""
-        label = found or self._geometry.label.rstrip(b" \0")
+        label = self._root_label or self._geometry.label.rstrip(b" \0")
         if label == NO_LABEL:
             return ""
         return label.decode("utf-8" if self._is_exfat else "cp437", "replace")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from ntt.model import Entry, Extent, VolumeFacts, WalkProblem
 from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.iso_facts import iso_facts
 from ntt.readers.iso_files import BUCKET_BYTES, FIRST_RECORD, FileParts, file_parts
 from ntt.readers.iso_records import (
     FLAG_MULTI_EXTENT,
@@ -82,7 +83,11 @@ class Iso9660Reader:
         return extents
 
     def facts(self) -> VolumeFacts:
-        return VolumeFacts(self.fstype, self.label, size_bytes=self.size_bytes)
+        """See `VolumeReader.facts`; the first of `oddities` says which tree is read."""
+        try:
+            return iso_facts(self._source, self._volume)
+        except OSError as failed:
+            raise ReadError(f"the image cannot be read: {failed}") from failed
 
     def close(self) -> None:
         self._last = None
@@ -130,7 +135,7 @@ class Iso9660Reader:
                 self._sector = (start, *parse_sector(self._source.read(at, SECTOR_BYTES), start, self._geometry))
             _, records, fault = self._sector
             for record in records:
-                if group and (record.is_directory or record.identifier != group[0].identifier):
+                if group and not record.continues(group[0]):
                     return group
                 if group or record.position // BUCKET_BYTES == bucket:
                     group.append(record)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ntt.model import Entry
+from ntt.readers.iso_extensions import finder_attributes, xa_remark
 from ntt.readers.iso_files import (
     BUCKET_BYTES,
     FIRST_RECORD,
@@ -70,7 +71,8 @@ class FileEntries:
         ino = record.position // BUCKET_BYTES
         if record.position == directory_start:
             ino |= FIRST_RECORD
-        first = self._first_link(ino, rock_ridge, found) if rock_ridge.links > 1 else ino
+        linked = rock_ridge.links > 1 and not record.is_associated
+        first = self._first_link(ino, rock_ridge, found) if linked else ino
         return Entry(
             first,
             named.parent_ino,
@@ -85,6 +87,7 @@ class FileEntries:
             found.parts[0][0] if found.parts else -1,
             first == ino,
             named.duplicate,
+            finder_attributes(record.system_use) if b"AA" in record.system_use else (),
         )
 
     def _first_link(self, ino: int, rock_ridge: RockRidge, found: FileParts) -> int:
@@ -109,6 +112,8 @@ def remarks_on(named: Named, geometry: Geometry) -> list[str]:
         remarks.append("a part of this multi-extent file is missing")
     if named.record.interleaved:
         remarks.append("interleaved file, its content is not read")
+    if remark := xa_remark(named.record.system_use):
+        remarks.append(remark)
     if stat.S_ISLNK(named.rock_ridge.mode) and named.rock_ridge.target is None:
         remarks.append("symbolic link without a target")
     return remarks

@@ -52,6 +52,16 @@ class DirectoryRecord(msgspec.Struct, frozen=True, gc=False):
         return bool(self.flags & FLAG_DIRECTORY)
 
     @property
+    def is_associated(self) -> bool:
+        """A second stream of the file of this name: on Apple's discs its resource fork (ECMA-119, 6.5.4)."""
+        return self.flags & (FLAG_ASSOCIATED | FLAG_DIRECTORY) == FLAG_ASSOCIATED
+
+    def continues(self, first: DirectoryRecord) -> bool:
+        """Whether it can be a later part of the multi-extent file that `first` begins."""
+        same = self.identifier == first.identifier and self.is_associated == first.is_associated
+        return same and not self.is_directory
+
+    @property
     def is_named(self) -> bool:
         return self.identifier not in (OWN_IDENTIFIER, PARENT_IDENTIFIER)
 

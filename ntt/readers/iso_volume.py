@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ntt.ranges import within
@@ -18,7 +19,10 @@ _LONGEST_CONTINUATION = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class IsoVolume:
-    """One tree of one volume. `skip_bytes` come before the system use entries of every record (SUSP LEN_SKP)."""
+    """One tree of one volume, which may be one of several sessions.
+
+    `skip_bytes` come before the system use entries of every record (SUSP LEN_SKP).
+    """
 
     geometry: Geometry
     names: str
@@ -26,6 +30,7 @@ class IsoVolume:
     size_bytes: int
     root: DirectoryRecord
     skip_bytes: int = 0
+    session_bytes: int = 0  # where its session begins, from the geometry's offset on
 
     def name_of(self, identifier: bytes) -> bytes:
         """A file identifier as it is shown: without ";1", and without the dot before it (as the Linux kernel does).
@@ -87,21 +92,26 @@ def find_volume(source: ImageSource, offset_bytes: int, session_bytes: int) -> I
     primary: IsoVolume | None = None
     joliet: IsoVolume | None = None
     seen = ""
-    for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MOST_DESCRIPTORS):
-        descriptor = source.read(offset_bytes + session_bytes + number * SECTOR_BYTES, SECTOR_BYTES)
+    for descriptor in descriptors(source, offset_bytes + session_bytes):
         if descriptor[9:14] == b"CDROM":
             seen = "this is a High Sierra volume, the forerunner of ISO 9660"
-        if descriptor[1:6] != b"CD001":
-            continue
-        if descriptor[0] == 255:
-            break
-        if descriptor[0] == 1 and primary is None:
+        elif descriptor[0] == 1 and primary is None:
             primary, seen = _described(source, offset_bytes, descriptor, PLAIN)
         elif descriptor[0] == 2 and descriptor[88:91] in _JOLIET_ESCAPES and joliet is None:
             joliet, _ = _described(source, offset_bytes, descriptor, JOLIET)
     if primary is None:
         raise ReadError(f"no readable ISO 9660 primary volume descriptor{': ' if seen else ''}{seen}")
-    return _with_rock_ridge(source, primary) or joliet or primary
+    return replace(_with_rock_ridge(source, primary) or joliet or primary, session_bytes=session_bytes)
+
+
+def descriptors(source: ImageSource, session_start: int) -> Iterator[bytes]:
+    """The sectors up to the terminator that are volume descriptors (of High Sierra, too); the start in the image."""
+    for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MOST_DESCRIPTORS):
+        descriptor = source.read(session_start + number * SECTOR_BYTES, SECTOR_BYTES)
+        if descriptor[1:6] == b"CD001" and descriptor[0] == 255:
+            return
+        if descriptor[1:6] == b"CD001" or descriptor[9:14] == b"CDROM":
+            yield descriptor
 
 
 def _described(source: ImageSource, offset_bytes: int, descriptor: bytes, names: str) -> tuple[IsoVolume | None, str]:

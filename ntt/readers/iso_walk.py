@@ -13,7 +13,6 @@ from ntt.readers.base import ImageSource
 from ntt.readers.iso_entries import FileEntries, Named, directory_entry, remarks_on
 from ntt.readers.iso_files import BUCKET_BYTES
 from ntt.readers.iso_records import (
-    FLAG_ASSOCIATED,
     FLAG_MULTI_EXTENT,
     OWN_IDENTIFIER,
     PARENT_IDENTIFIER,
@@ -26,6 +25,7 @@ from ntt.readers.rockridge import NOTHING
 
 _LARGEST_DIRECTORY = 256 << 20
 _WINDOW_BYTES = 128 * SECTOR_BYTES
+RESOURCE_FORK = b":rsrc"  # follows the name of an associated file
 _MOST_REMARKS = 20  # per directory; the rest is counted
 _RELOCATION_DIRECTORIES = (b"rr_moved", b".rr_moved")
 
@@ -211,7 +211,7 @@ class IsoWalk:
         """Returns the records of a multi-extent file whose end is in the next sector."""
         records, fault = parse_sector(sector, position, self._geometry)
         for record in records:
-            if group and (record.is_directory or record.identifier != group[0].identifier):
+            if group and not record.continues(group[0]):
                 self._close(directory, group)
                 group = []
             if record.identifier in (OWN_IDENTIFIER, PARENT_IDENTIFIER):
@@ -233,6 +233,8 @@ class IsoWalk:
         record = records[0]
         rock_ridge = self._system_use.of(record)
         name = rock_ridge.name or self._volume.name_of(record.identifier)
+        if record.is_associated:
+            name += RESOURCE_FORK
         duplicate = name in directory.names
         directory.names.add(name)
         named = Named(directory.ino, records, rock_ridge, name, duplicate)
@@ -242,7 +244,7 @@ class IsoWalk:
             self._remark(directory, name, remark)
         if b"/" in name or b"\0" in name or name in (b".", b".."):
             self._out.append(WalkProblem("name_not_storable", directory.ino, name, "no file system can hold this name"))
-        if duplicate and not record.flags & FLAG_ASSOCIATED:
+        if duplicate:
             self._out.append(WalkProblem("duplicate_name", directory.ino, name, "its directory holds this name twice"))
         if rock_ridge.child_block >= 0:
             self._moved_here(directory, named)

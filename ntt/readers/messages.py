@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import msgspec
 
-from ntt.model import Entry, Layout, Volume, WalkProblem
+from ntt.model import Entry, Layout, Route, Volume, WalkProblem
 from ntt.ranges import Ranges
 
 
 class Survey(msgspec.Struct, frozen=True, tag=True):
     """What to look at: the unread bytes of the image, and how large the medium claims to be.
 
-    `cue` is the text of the cue sheet that lies beside the image, or empty. With `volumes` the layout is known
-    already: only these are walked. `roots`: volume index -> open directory, of those that are read by path.
+    `cue` is the text of the cue sheet beside the image, or empty; `file_name` is what that calls the image. With
+    `volumes` the layout is known already: only these are walked. `roots`: volume index -> open directory, of those
+    that are read by path. `only`: volumes by other routes than this one are not walked.
     """
 
     unread: Ranges
     claimed_bytes: int
     cue: str = ""
+    file_name: str = ""
     volumes: tuple[Volume, ...] | None = None
     roots: dict[int, int] = {}
+    only: Route | None = None
 
 
 class LayoutFound(msgspec.Struct, frozen=True, tag=True):

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from ntt.readers.fat_directories import utf8
 
-FLAG_SYSTEM, FLAG_REPARSE, FLAG_ENCRYPTED = 0x4, 0x400, 0x4000
+FLAG_READ_ONLY, FLAG_HIDDEN, FLAG_SYSTEM, FLAG_REPARSE, FLAG_ENCRYPTED = 0x1, 0x2, 0x4, 0x400, 0x4000
+FLAGS_TO_KEEP = FLAG_READ_ONLY | FLAG_HIDDEN | FLAG_SYSTEM
 TAG_MOUNT_POINT, TAG_SYMLINK, TAG_WSL_LINK = 0xA0000003, 0xA000000C, 0xA000001D
 SPECIAL_FILES = {0x80000023: stat.S_IFSOCK, 0x80000024: stat.S_IFIFO}
 ELSEWHERE = {  # [MS-FSCC] 2.1.2.1: the unnamed stream of these is empty, sparse or a stub
@@ -27,6 +28,11 @@ class Special(NamedTuple):
     file_type: int
     target: bytes
     refusal: str = ""
+
+
+def dos_attributes(flags: int) -> tuple[tuple[str, bytes], ...]:
+    """[MS-FSCC] 2.6, "File Attributes": all of them, but only of files that are read-only, hidden or the system's."""
+    return (("dos.attributes", b"%d" % flags),) if flags & FLAGS_TO_KEEP else ()
 
 
 def reparse_point(value: bytes) -> Special:

@@ -39,6 +39,18 @@ class Attribute(NamedTuple):
         start, length = self.value_range
         return self.raw[start - self.position : start - self.position + length]
 
+    @property
+    def lowest(self) -> int:
+        """The first cluster of the content that this piece of the attribute maps."""
+        return 0 if self.is_resident else int.from_bytes(self.raw[16:24], "little")
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content; of an attribute in several pieces only the first knows it."""
+        if self.is_resident:
+            return self.value_range[1]
+        return int.from_bytes(self.raw[48:56], "little", signed=True)
+
 
 @dataclass(frozen=True, slots=True)
 class DataPlace:
@@ -52,6 +64,22 @@ class DataPlace:
     valid_bytes: int | None
     unit_clusters: int
     first_cluster: int
+
+
+class Standard(NamedTuple):
+    """Time of the last change in seconds from 1970 and nanoseconds, and the file attributes of DOS and Windows."""
+
+    seconds: int
+    nanoseconds: int
+    flags: int
+
+
+class Summary(NamedTuple):
+    """A record at a glance; `place` is None where the unnamed content is in another record, or there is none."""
+
+    standard: Standard
+    place: DataPlace | None
+    may_have_streams: bool
 
 
 class MftRecord(NamedTuple):
@@ -73,25 +101,40 @@ class MftRecord(NamedTuple):
             yield Attribute(kind, raw[name_at : name_at + 2 * name_units], not non_resident, flags, at, raw)
             at += length
 
+    @property
+    def base(self) -> int:
+        """The number of the record that this one continues, 0 if it stands for itself."""
+        return int.from_bytes(self.raw[32:38], "little")
+
     def first(self, kind: int) -> Attribute | None:
         """The first unnamed attribute of a type."""
         return next((found for found in self.attributes() if found.kind == kind and not found.name), None)
 
-    def standard(self) -> tuple[int, int, int]:
-        """(mtime in seconds, its nanoseconds, file attribute flags) of $STANDARD_INFORMATION; ReadError without it."""
-        found = self.first(STANDARD_INFORMATION)
-        if found is None or len(found.value) < 36:
-            raise ReadError("its record has no standard information")
-        (changed,) = struct.unpack_from("<Q", found.value, 8)
-        (flags,) = struct.unpack_from("<I", found.value, 32)
-        seconds, rest = divmod(changed - EPOCH_1601, 10_000_000) if changed else (0, 0)
-        return seconds, rest * 100, flags
+    def standard(self) -> Standard:
+        """What $STANDARD_INFORMATION says; ReadError without it."""
+        return _standard(self.first(STANDARD_INFORMATION))
+
+    def summary(self) -> Summary:
+        """What a listing needs, in one pass; ReadError without standard information."""
+        standard: Attribute | None = None
+        data: Attribute | None = None
+        may_have_streams = False
+        for found in self.attributes():
+            if found.kind == ATTRIBUTE_LIST or (found.kind == DATA and found.name):
+                may_have_streams = True
+            elif found.kind == DATA:
+                data = data or found
+            elif found.kind == STANDARD_INFORMATION and not found.name:
+                standard = standard or found
+        return Summary(_standard(standard), None if data is None else self.place_of(data), may_have_streams)
 
     def data(self) -> DataPlace | None:
         """The unnamed content as this record has it; None if it is not in this record."""
         found = self.first(DATA)
-        if found is None:
-            return None
+        return None if found is None else self.place_of(found)
+
+    def place_of(self, found: Attribute) -> DataPlace:
+        """Where the content of one of the record's attributes lies."""
         if found.is_resident:
             start, length = found.value_range
             return DataPlace(tuple(part_of(self.extents, start, length)), length, 0, -1)
@@ -101,6 +144,15 @@ class MftRecord(NamedTuple):
         unit_clusters = 1 << unit if 0 < unit < 16 and found.flags & 1 else 0
         first = first_cluster(found.raw[runs_at:]) if lowest == 0 else -1
         return DataPlace(None, valid if lowest == 0 else None, unit_clusters, first)
+
+
+def _standard(found: Attribute | None) -> Standard:
+    if found is None or len(found.value) < 36:
+        raise ReadError("its record has no standard information")
+    (changed,) = struct.unpack_from("<Q", found.value, 8)
+    (flags,) = struct.unpack_from("<I", found.value, 32)
+    seconds, rest = divmod(changed - EPOCH_1601, 10_000_000) if changed else (0, 0)
+    return Standard(seconds, rest * 100, flags)
 
 
 def first_cluster(runs: bytes) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import struct
 from collections.abc import Iterator, Sequence
 
 import pytsk3
@@ -12,12 +11,22 @@ from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.boot_sectors import ntfs_geometry
 from ntt.readers.nodes import Child, Content, Node
-from ntt.readers.ntfs_links import FLAG_ENCRYPTED, FLAG_REPARSE, FLAG_SYSTEM, Special, interix_file, reparse_point
-from ntt.readers.ntfs_records import ATTRIBUTE_LIST, DATA, VOLUME_NAME, DataPlace, MasterFileTable, MftRecord
+from ntt.readers.ntfs_facts import ntfs_facts
+from ntt.readers.ntfs_links import (
+    FLAG_ENCRYPTED,
+    FLAG_REPARSE,
+    FLAG_SYSTEM,
+    Special,
+    dos_attributes,
+    interix_file,
+    reparse_point,
+)
+from ntt.readers.ntfs_records import ATTRIBUTE_LIST, DATA, VOLUME_NAME, DataPlace, MasterFileTable, Summary
+from ntt.readers.ntfs_streams import NtfsStreams, is_stream
 from ntt.readers.tsk_extents import compressed_extents, run_extents
 from ntt.readers.tsk_volume import TskVolume
 
-DATA_KIND, INDEX_KIND, REPARSE_KIND, LIST_KIND = (frozenset({kind}) for kind in (DATA, 0xA0, 0xC0, ATTRIBUTE_LIST))
+DATA_KIND, INDEX_KIND, REPARSE_KIND = (frozenset({kind}) for kind in (DATA, 0xA0, 0xC0))
 FIRST_USER_RECORD = 16
 VOLUME_RECORD = 3
 NAME_ALLOCATED = int(pytsk3.TSK_FS_NAME_FLAG_ALLOC)
@@ -27,7 +36,6 @@ META_VIRTUAL = frozenset({int(pytsk3.TSK_FS_META_TYPE_VIRT), int(pytsk3.TSK_FS_M
 FILE_MODE, DIRECTORY_MODE = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 INTERIX_LIMIT = 8 + 2 * 4096
 REPARSE_LIMIT = 16384 + 8
-LIST_LIMIT = 1 << 18
 
 
 class NtfsTree:
@@ -46,6 +54,7 @@ class NtfsTree:
             raise ReadError("the master file table has no runs")
         extents = run_extents(runs, self._volume.block_size, offset_bytes, self._volume.size(0))
         self._records = MasterFileTable(source, extents, geometry.record_bytes)
+        self._streams = NtfsStreams(self._volume, self._records)
         self.label = self._label()
 
     def root(self) -> Node:
@@ -53,6 +62,9 @@ class NtfsTree:
         return Node(DIRECTORY_MODE, 0, seconds, nanoseconds, 0, 0, b"", -1)
 
     def children(self, ino: int) -> Iterator[Child | WalkProblem]:
+        if ino == self.root_ino:
+            record = self._records.record(ino)
+            yield from self._streams.children(b"", ino, record, record.standard())  # `:STREAM` in the root itself
         for entry in self._volume.names(ino):
             name, meta = entry.info.name, entry.info.meta
             if name is None or not int(name.flags) & NAME_ALLOCATED or name.name in (b".", b".."):
@@ -65,24 +77,29 @@ class NtfsTree:
             if int(meta.type) in META_VIRTUAL or not int(meta.flags) & META_ALLOCATED:
                 continue
             try:
-                yield Child(name.name, meta.addr, self._node(meta))
+                record = self._records.record(meta.addr)
+                summary = record.summary()
+                yield Child(name.name, meta.addr, self._node(meta, summary))
+                if summary.may_have_streams:
+                    yield from self._streams.children(name.name, meta.addr, record, summary.standard)
             except ReadError as error:
                 yield WalkProblem("bad_record", meta.addr, name.name, str(error))
 
-    def _node(self, meta: pytsk3.TSK_FS_META) -> Node:
-        record = self._records.record(meta.addr)
-        seconds, nanoseconds, flags = record.standard()
+    def _node(self, meta: pytsk3.TSK_FS_META, summary: Summary) -> Node:
+        seconds, nanoseconds, flags = summary.standard
+        attributes = dos_attributes(flags)
         is_directory = int(meta.type) == META_DIRECTORY
         special = self._special(meta.addr, max(meta.size, 0), flags)
         if special.file_type:
             permissions = 0o777 if special.file_type == stat.S_IFLNK else 0o644
             size = len(special.target) if special.file_type == stat.S_IFLNK else 0
             mode = special.file_type | permissions
-            return Node(mode, size, seconds, nanoseconds, 0, 0, special.target, -1)
+            return Node(mode, size, seconds, nanoseconds, 0, 0, special.target, -1, attributes)
         if is_directory:
-            return Node(DIRECTORY_MODE, 0, seconds, nanoseconds, 0, 0, b"", -1)
+            return Node(DIRECTORY_MODE, 0, seconds, nanoseconds, 0, 0, b"", -1, attributes)
         size = max(meta.size, 0)
-        return Node(FILE_MODE, size, seconds, nanoseconds, 0, 0, b"", self._first_byte(meta.addr, record, size))
+        first_byte = self._first_byte(meta.addr, summary.place, size)
+        return Node(FILE_MODE, size, seconds, nanoseconds, 0, 0, b"", first_byte, attributes)
 
     def _special(self, ino: int, size: int, flags: int) -> Special:
         if flags & FLAG_REPARSE:
@@ -91,10 +108,9 @@ class NtfsTree:
             return interix_file(self._volume.read(ino, 0, size))
         return Special(0, b"")
 
-    def _first_byte(self, ino: int, record: MftRecord, size: int) -> int:
+    def _first_byte(self, ino: int, place: DataPlace | None, size: int) -> int:
         if size == 0:
             return -1
-        place = record.data()
         if place is not None and place.extents:
             return place.extents[0].image_offset
         if place is not None and place.first_cluster >= 0:
@@ -107,6 +123,8 @@ class NtfsTree:
             return -1  # only the order of reading depends on it; the read itself reports the cause
 
     def content(self, ino: int) -> Content:
+        if is_stream(ino):
+            return self._streams.content(ino)
         size = self._volume.size(ino)
         _, _, flags = self._records.record(ino).standard()
         refusal = self._special(ino, 0, flags).refusal if size else ""
@@ -117,9 +135,13 @@ class NtfsTree:
         return Content(size, size if valid is None else min(valid, size), refusal)
 
     def read(self, ino: int, offset: int, length: int) -> bytes:
+        if is_stream(ino):
+            return self._streams.read(ino, offset, length)
         return self._volume.read(ino, offset, length)
 
     def extents(self, ino: int) -> Sequence[Extent]:
+        if is_stream(ino):
+            return self._streams.extents(ino)
         volume = self._volume
         meta = volume.file(ino).info.meta
         if meta is not None and int(meta.type) == META_DIRECTORY:
@@ -152,15 +174,9 @@ class NtfsTree:
         place = record.data()
         if place is not None or record.first(ATTRIBUTE_LIST) is None:
             return place
-        listed = self._volume.attribute(ino, LIST_KIND, LIST_LIMIT)
-        at = 0
-        while at + 26 <= len(listed):
-            kind, length, name_units, _, lowest, reference = struct.unpack_from("<IHBBQQ", listed, at)
-            if kind == DATA and name_units == 0 and lowest == 0:
-                return self._records.record(reference & 0xFFFFFFFFFFFF).data()
-            if length < 26:
-                break
-            at += length
+        for entry in self._streams.attribute_list(ino):
+            if entry.kind == DATA and not entry.name and entry.lowest == 0:
+                return self._records.record(entry.record).data()
         return None
 
     def _label(self) -> str:
@@ -171,7 +187,7 @@ class NtfsTree:
         return "" if found is None or not found.is_resident else found.value.decode("utf-16-le", "replace")
 
     def facts(self) -> VolumeFacts:
-        return VolumeFacts(self.fstype, self.label)
+        return ntfs_facts(self._volume, self._records, self.label)
 
     def close(self) -> None:
         self._volume.close()

@@ -12,6 +12,7 @@ from ntt.readers.volumes import detect
 
 CHUNK_ENTRIES = 5_000
 CHUNK_BYTES = 1 << 20  # of names and link targets, so that long ones do not swell a message
+UNCOUNTED = ("fat12", "fat16", "fat32", "exfat")  # these keep no count, and their facts cost reading all of a table
 FAILURES = (ReadError, OSError)  # the latter of a file system that is read by path
 
 
@@ -27,11 +28,11 @@ def survey(
     """The layout, then the entries of each volume that can be read; or those of the volumes that are asked for."""
     volumes = request.volumes
     if volumes is None:
-        layout = detect(source, request.claimed_bytes, request.cue)
+        layout = detect(source, request.claimed_bytes, request.cue, request.file_name)
         yield LayoutFound(layout)
         volumes = layout.volumes
     for volume in volumes:
-        if volume.status is VolumeStatus.READ:
+        if volume.status is VolumeStatus.READ and request.only in (None, volume.route):
             yield from _walk(volume, beat, open_volume)
     yield SurveyDone()
 
@@ -66,6 +67,8 @@ def _walk(volume: Volume, beat: Beat, open_volume: Callable[[Volume], VolumeRead
 
 
 def _counted(reader: VolumeReader) -> int | None:
+    if reader.fstype in UNCOUNTED:
+        return None
     try:
         return reader.facts().entries
     except FAILURES:

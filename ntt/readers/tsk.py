@@ -13,6 +13,9 @@ from ntt.readers.fat_tree import FatTree
 from ntt.readers.inode_set import InodeSet
 from ntt.readers.nodes import Child, Content, Node, Tree
 from ntt.readers.ntfs_tree import NtfsTree
+from ntt.readers.ufs_tree import UfsTree
+
+NO_POOLS = "the volumes of an APFS container are a pool, and pytsk3 opens no pools"
 
 
 class TskReader:
@@ -129,6 +132,10 @@ def _open_tree(source: ImageSource, offset_bytes: int, size_bytes: int, fstype: 
                 return FatTree(source, offset_bytes, size_bytes, fstype)
             case "ntfs":
                 return NtfsTree(source, offset_bytes, size_bytes)
+            case "ufs":
+                return UfsTree(source, offset_bytes, size_bytes, fstype)
+            case "apfs":
+                raise ReadError(NO_POOLS)
     except (OSError, OverflowError) as error:
         raise ReadError(f"the image cannot be read: {error}") from None
     raise ReadError(f"The Sleuth Kit is not used for {fstype}")

@@ -2,185 +2,199 @@
 
 from __future__ import annotations
 
-from ntt.model import Layout, Route, Volume, VolumeStatus
-from ntt.ranges import total, within
-from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.blank import Blank, blank_fill
-from ntt.readers.magic_numbers import MAGIC_NUMBERS
-from ntt.readers.opening import open_volume
-from ntt.readers.partition_tables import WITHOUT_FILES, Partition, Table, read_table
-from ntt.readers.signatures import Recognised, recognise
+from ntt.model import Layout, Route, VolumeStatus
+from ntt.readers.base import ImageSource
+from ntt.readers.disc_sides import disc_sides, is_same_disc
+from ntt.readers.disk_containers import CONTAINERS, trailer_remark
+from ntt.readers.odd_offsets import tables
+from ntt.readers.partition_tables import Partition, Table, read_table
+from ntt.readers.pieces import Pieces, Region, finding, numbered, opened
+from ntt.readers.raw_layout import raw_layout
+from ntt.readers.raw_sectors import raw_tracks
+from ntt.readers.samples import Recognised, Sample
+from ntt.readers.signatures import recognise
+from ntt.readers.unrecognised import unrecognised
 
-TRIED = ", ".join(
-    (
-        "GPT",
-        "MBR",
-        "ISO 9660",
-        "UDF",
-        "ext2/3/4",
-        "FAT12/16/32",
-        "exFAT",
-        "NTFS",
-        "BitLocker",
-        *dict.fromkeys(magic.fstype for magic in MAGIC_NUMBERS),
-    )
-)
-LOOK_CLOSER = "look at it with `file -s` and a hex viewer; if it should hold files, image the medium again"
-CHECK_A_COPY = "image the medium again, or repair a copy of the image with the file system's own checker"
+MOST_DEPTH = 3  # partition, array, partition
+MOST_VOLUMES = 2048  # that tables inside tables may come to
+EMPTY = "named by a second table only, and nothing that is known stands there"
+DISC = ("iso9660", "udf")
+DISC_HEADER_BYTES = 32 << 10
+WRAPPED = frozenset(known.fstype for known in CONTAINERS)
+NO_PARTITIONS = "a partition table without partitions"
+LOST_PARTITIONS = "if files are expected, search the image for lost partitions (`testdisk`)"
 
 
-def detect(source: ImageSource, claimed_bytes: int, cue: str = "") -> Layout:  # noqa: ARG001
-    """The image's volumes, in the order of its table; one for the whole image if it has no table.
+def detect(source: ImageSource, claimed_bytes: int, cue: str = "", file_name: str = "") -> Layout:
+    """The image's volumes: those of its table in the table's order, sessions newest first, sides of a disc in turn.
 
-    A file system, or another signature, at byte 0 wins over a partition table there: FAT boot sectors and
-    hybrid ISO images look like an MBR. `claimed_bytes` is the medium's size, which the image may fall short of.
-    Opens and closes each volume. OSError if the image file itself cannot be read.
+    A file system, or another signature, at byte 0 comes before a partition table there: FAT boot sectors and
+    hybrid ISO images look like an MBR; partitions in which something stands follow it. `claimed_bytes` is the
+    medium's size, which the image may fall short of. `cue` is the text of a cue sheet, `file_name` the image's name
+    in it. Opens and closes each volume. OSError if the image file itself cannot be read.
     """
-    whole_bytes = max(claimed_bytes, source.size_bytes)
-    found = recognise(source, 0, whole_bytes)
-    table = read_table(source) if found is None or found.at_end else None
-    if table is not None and (table.partitions or found is None):
-        return _partitioned(source, table)
-    volume = _whole(source, whole_bytes, found)
-    return Layout("none", (volume,), found.remarks if found is not None else ())
+    tracks = raw_tracks(source, cue, file_name)
+    if tracks:
+        return numbered(raw_layout(source, tracks, examine))
+    found = examine(source, Region(0, max(claimed_bytes, source.size_bytes)))
+    trailer = trailer_remark(Sample(source, 0, source.size_bytes))
+    if trailer and found.holds_something and not any(piece.volume.fstype in WRAPPED for piece in found.pieces):
+        found.remarks.append(trailer)
+    return numbered(found)
 
 
-def _whole(source: ImageSource, whole_bytes: int, found: Recognised | None) -> Volume:
-    if found is None:
-        return _unknown(source, 1, "none", Partition(0, whole_bytes, ""))
-    size = found.size_bytes or whole_bytes
-    return _recognised(source, Volume(1, "none", 0, size, found.fstype, found.route, VolumeStatus.READ), found)
+def examine(source: ImageSource, region: Region, sessions: tuple[int, ...] | None = None) -> Pieces:
+    """What a region of an image holds: at least one volume. OSError if the image file itself cannot be read.
 
-
-def _partitioned(source: ImageSource, table: Table) -> Layout:
-    remarks = list(table.remarks)
-    volumes: list[Volume] = []
-    for index, partition in enumerate(table.partitions, 1):
-        volume, noted = _partition_volume(source, index, table.scheme, partition)
-        volumes.append(volume)
-        remarks.extend(f"volume {index}: {remark}" for remark in noted)
-    if not volumes:
-        empty = Volume(
-            1,
-            table.scheme,
-            0,
-            source.size_bytes,
-            "unknown",
-            Route.NONE,
-            VolumeStatus.FINDING,
-            finding="a partition table without partitions",
-            next_step="if files are expected, search the image for lost partitions (`testdisk`)",
-        )
-        volumes.append(empty)
-    return Layout(table.scheme, tuple(volumes), tuple(remarks))
-
-
-def _partition_volume(
-    source: ImageSource, index: int, scheme: str, partition: Partition
-) -> tuple[Volume, tuple[str, ...]]:
-    if partition.offset_bytes >= source.size_bytes:
-        finding = f"the partition ({partition.kind}) lies wholly beyond the end of the image"
+    `sessions` are the starts of a disc's sessions in the region if they are known.
+    """
+    if region.is_partition and region.offset_bytes >= source.size_bytes:
+        sentence = f"the partition ({region.kind}) lies wholly beyond the end of the image"
         step = "image the medium again: what was read ends before this partition"
-        return _finding(index, scheme, partition, "unknown", finding, step), ()
-    found = recognise(source, partition.offset_bytes, partition.size_bytes)
+        return Pieces(region.scheme, [finding(region, "unknown", sentence, step)])
+    found = recognise(source, region.offset_bytes, region.size_bytes)
+    if found is not None and found.inner is not None:
+        return _member(source, region, found, *found.inner)
+    table = read_table(source, region.offset_bytes, region.size_bytes) if _may_hold_table(region, found) else None
+    if table is not None and not _is_believed(region, found, table):
+        table = None
+    if table is not None and (found is None or found.at_end):
+        layout = _partitioned(source, region, table)
+        layout.remarks.extend([found.finding] if found is not None else [])
+        return layout
     if found is None:
-        return _unknown(source, index, scheme, partition), ()
-    volume = Volume(
-        index,
-        scheme,
+        return _moved_table(source, region) or unrecognised(source, region)
+    layout = _recognised(source, region, found, sessions)
+    if table is not None:
+        _beside(source, region, found, table, layout)
+    return layout
+
+
+def _may_hold_table(region: Region, found: Recognised | None) -> bool:
+    """A partition with a file system has no table; one with nothing known may be a disk of a virtual machine."""
+    if found is None or found.at_end:
+        return region.depth < MOST_DEPTH
+    return region.depth == 0 and found.route is not Route.ARCHIVE
+
+
+def _is_believed(region: Region, found: Recognised | None, table: Table) -> bool:
+    """An empty table says something only where nothing else does; tables inside tables must not multiply."""
+    if not table.partitions:
+        return found is None and region.depth == 0
+    return region.depth == 0 or region.volumes * len(table.partitions) <= MOST_VOLUMES
+
+
+def _recognised(source: ImageSource, region: Region, found: Recognised, sessions: tuple[int, ...] | None) -> Pieces:
+    if found.fstype == "iso9660":
+        return disc_sides(source, region, found, sessions)
+    scheme = "archive" if found.route is Route.ARCHIVE and region.depth == 0 else region.scheme
+    return Pieces(scheme, [opened(source, region._replace(scheme=scheme), found)])
+
+
+def _member(source: ImageSource, region: Region, member: Recognised, start: int, size: int) -> Pieces:
+    """A mirror's half, or the only disk of an array, read without the array where it holds something."""
+    size = min(size, region.size_bytes - start)
+    inside = region._replace(offset_bytes=region.offset_bytes + start, size_bytes=size, depth=region.depth + 1)
+    if size > 0 and region.depth < MOST_DEPTH:
+        layout = examine(source, inside)
+        if layout.holds_something:
+            layout.remarks.append(f"read without its array: {member.finding}")
+            return layout
+    return Pieces(region.scheme, [opened(source, region, member)])
+
+
+def _partitioned(source: ImageSource, region: Region, table: Table) -> Pieces:
+    scheme = table.scheme if region.scheme == "none" else region.scheme
+    layout = Pieces(scheme, [], list(table.remarks))
+    for partition in table.partitions:
+        inside = _region_of(region, partition, scheme, len(table.partitions))
+        if partition.is_doubtful and not _holds_something(source, inside):
+            layout.remarks.append(f"the partition ({partition.kind}) at byte {partition.offset_bytes} is {EMPTY}")
+            continue
+        layout.add(examine(source, inside))
+    if not layout.pieces:
+        layout.pieces.append(finding(region._replace(scheme=scheme), "unknown", NO_PARTITIONS, LOST_PARTITIONS))
+    return layout
+
+
+def _region_of(region: Region, partition: Partition, scheme: str, count: int) -> Region:
+    return Region(
         partition.offset_bytes,
         partition.size_bytes,
-        found.fstype,
-        found.route,
-        VolumeStatus.READ,
-    )
-    return _recognised(source, volume, found), found.remarks
-
-
-def _recognised(source: ImageSource, volume: Volume, found: Recognised) -> Volume:
-    """The volume as its reader sees it, or as a finding where none does."""
-    cut = _truncation(source, volume, found.size_bytes)
-    if found.route is Route.NONE:
-        return _changed(volume, Route.NONE, VolumeStatus.FINDING, "", _joined(found.finding, cut), found.next_step)
-    try:
-        reader = open_volume(source, volume)
-    except ReadError as error:
-        finding = _joined(f"a file system ({found.fstype}) that could not be opened: {error}", cut)
-        return _changed(volume, Route.NONE, VolumeStatus.FINDING, "", finding, CHECK_A_COPY)
-    try:
-        step = "image the medium again if it still can be read" if cut else ""
-        return _changed(volume, volume.route, VolumeStatus.READ, reader.label, cut, step, reader.fstype)
-    finally:
-        reader.close()
-
-
-def _truncation(source: ImageSource, volume: Volume, own_bytes: int) -> str:
-    """A sentence if the table, or else the file system itself, claims more than there is."""
-    missing = volume.offset_bytes + volume.size_bytes - source.size_bytes
-    if missing > 0:
-        what = "partition" if volume.scheme != "none" else "volume"
-        return f"the {what} reaches {missing} bytes beyond the end of the image: what lies inside is read"
-    if own_bytes > volume.size_bytes:
-        more = own_bytes - volume.size_bytes
-        return f"the file system reaches {more} bytes beyond the end of its partition: what lies inside is read"
-    return ""
-
-
-def _unknown(source: ImageSource, index: int, scheme: str, partition: Partition) -> Volume:
-    """Nothing that is known: blank, unread, or simply foreign."""
-    end = min(partition.offset_bytes + partition.size_bytes, source.size_bytes)
-    unread = total(within(source.unread, partition.offset_bytes, end))
-    kind = f" ({partition.kind})" if partition.kind else ""
-    if unread and unread >= end - partition.offset_bytes:
-        finding = f"no byte of this volume{kind} could be read"
-        return _finding(index, scheme, partition, "unknown", finding, "image the medium again, in another drive")
-    if partition.kind.endswith(WITHOUT_FILES):
-        return _finding(index, scheme, partition, "unknown", f"{partition.kind}: it holds no files", "nothing to do")
-    blank = blank_fill(source, partition.offset_bytes, end)
-    if blank is not None:
-        return _finding(index, scheme, partition, "blank", _blank_sentence(blank, kind), "nothing to do if it is new")
-    finding = f"none of what is known{kind}: tried {TRIED}"
-    if unread:
-        finding += f"; {unread} of its bytes could not be read"
-    return _finding(index, scheme, partition, "unknown", finding, LOOK_CLOSER)
-
-
-def _blank_sentence(blank: Blank, kind: str) -> str:
-    judged = "every byte was looked at" if blank.is_whole else f"{blank.sampled_bytes} bytes in samples were looked at"
-    return f"blank{kind}: nothing but 0x{blank.fill:02X} ({judged}); tried {TRIED}"
-
-
-def _finding(index: int, scheme: str, partition: Partition, fstype: str, finding: str, next_step: str) -> Volume:
-    return Volume(
-        index,
         scheme,
-        partition.offset_bytes,
-        partition.size_bytes,
-        fstype,
-        Route.NONE,
-        VolumeStatus.FINDING,
-        "",
-        finding,
-        next_step,
+        partition.kind or "partition",
+        count * region.volumes,
+        region.depth + 1,
     )
 
 
-def _changed(
-    volume: Volume, route: Route, status: VolumeStatus, label: str, finding: str, next_step: str, fstype: str = ""
-) -> Volume:
-    return Volume(
-        volume.index,
-        volume.scheme,
-        volume.offset_bytes,
-        volume.size_bytes,
-        fstype or volume.fstype,
-        route,
-        status,
-        label,
-        finding,
-        next_step,
-    )
+def _holds_something(source: ImageSource, region: Region) -> bool:
+    """A file system, a member or an encrypted volume; not what any file may begin with."""
+    found = recognise(source, region.offset_bytes, region.size_bytes)
+    return found is not None and found.fstype not in ("text", "archive", *WRAPPED)
 
 
-def _joined(*sentences: str) -> str:
-    return "; ".join(filter(None, sentences))
+def _beside(source: ImageSource, region: Region, found: Recognised, table: Table, layout: Pieces) -> None:
+    """Partitions that a table names beside the file system at the start; most are parts of it and hold nothing."""
+    known = {piece.volume.offset_bytes for piece in layout.pieces}
+    beside = Pieces("hybrid")
+    for partition in table.partitions:
+        if partition.offset_bytes in known:
+            continue
+        inside = _region_of(region, partition, "hybrid", len(table.partitions))
+        if _holds_something(source, inside):
+            _another(source, region, inside, beside)
+        elif found.fstype in DISC:
+            _part_of_disc(source, region, found, partition, inside, beside)
+    if beside.pieces:
+        layout.become_hybrid()
+        name = table.scheme.upper()
+        layout.remarks.append(f"a hybrid image: its {name} names partitions beside the {found.fstype} at its start")
+        if found.fstype not in DISC:
+            layout.remarks.append(
+                f"either the {found.fstype} at its start or its {name} may be left from an earlier use"
+            )
+        layout.remarks.extend(table.remarks)
+    if beside.pieces or found.fstype in DISC:
+        layout.add(beside)
+
+
+def _another(source: ImageSource, region: Region, inside: Region, beside: Pieces) -> None:
+    whole = Sample(source, region.offset_bytes, region.size_bytes)
+    if is_same_disc(whole, Sample(source, inside.offset_bytes, inside.size_bytes)):
+        beside.remarks.append(f"the partition ({inside.kind}) at byte {inside.offset_bytes} shows the same disc again")
+    else:
+        beside.add(examine(source, inside))
+
+
+def _part_of_disc(
+    source: ImageSource, region: Region, found: Recognised, partition: Partition, inside: Region, beside: Pieces
+) -> None:
+    """A partition of a disc that begins with nothing known: behind the disc's end it is a volume if it is not blank."""
+    where = f"the partition ({inside.kind}) at byte {inside.offset_bytes}"
+    if partition.offset_bytes >= region.offset_bytes + (found.size_bytes or region.size_bytes):
+        other = examine(source, inside)
+        is_blank = all(piece.volume.fstype == "blank" for piece in other.pieces)
+        if not is_blank and not partition.is_doubtful:
+            beside.add(other)
+            return
+        beside.remarks.append(f"{where} is {'blank' if is_blank else EMPTY}")
+    elif partition.offset_bytes > region.offset_bytes + DISC_HEADER_BYTES:
+        beside.remarks.append(f"{where} is a part of the disc: no file system of its own begins there")
+
+
+def _moved_table(source: ImageSource, region: Region) -> Pieces | None:
+    """A disk that begins a little further on, behind the header of some other program."""
+    if region.depth:
+        return None
+    end = min(region.end_bytes, source.size_bytes)
+    for place in tables(source, region.offset_bytes, end):
+        start = region.offset_bytes + place
+        table = read_table(source, start, end - start)
+        if table is None:
+            continue
+        layout = _partitioned(source, region, table)
+        if any(piece.volume.status is VolumeStatus.READ for piece in layout.pieces):
+            layout.remarks.append(f"the disk begins at byte {start} of the image: its partition table stands there")
+            return layout
+    return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from ntt.errors import UsageError
 from ntt.model import AcceptedImage, Order
 from ntt.names import printable
+from ntt.readers.cue_sheet import decode_cue
 from ntt.tools.mapfile import Mapfile, parse_mapfile
 
 MAP_LIMIT_BYTES = 256 << 20
@@ -45,19 +46,10 @@ def _cue_beside(image: Path) -> str:
         for suffix in (".cue", ".CUE"):
             path = image.with_suffix(suffix)
             if path != image and path.is_file() and path.stat().st_size <= CUE_LIMIT_BYTES:
-                raw = path.read_bytes()
-                return raw.decode("utf-8") if _is_utf8(raw) else raw.decode("latin-1")
+                return decode_cue(path.read_bytes())
     except OSError:
         return ""  # it only helps: the image itself is what counts
     return ""
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _require_image(fd: int, name: str) -> int:
@@ -70,7 +62,9 @@ def _require_image(fd: int, name: str) -> int:
         raise UsageError(f"{name} is empty: zero bytes are no medium", "image the medium again")
     try:
         if status.st_size % SECTOR_BYTES and _is_text(os.pread(fd, 1 << 16, 0)):
-            raise UsageError(f"{name} is a text file, not an image of a medium", "name the image file")
+            sheet = name.lower().endswith(".cue")
+            hint = "name the .bin file beside it: its cue sheet is read with it" if sheet else "name the image file"
+            raise UsageError(f"{name} is a text file, not an image of a medium", hint)
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}", "copy it with ddrescue first") from None
     return status.st_size

@@ -14,12 +14,13 @@ from ntt.db.connection import Database
 from ntt.db.manifest import write_manifest
 from ntt.db.media import Medium
 from ntt.errors import MediumError
-from ntt.model import Volume
+from ntt.model import AcceptedImage, Volume
 from ntt.store.archives import read_members, written_archive
 from ntt.store.layout import store_errors
 
 IMAGE_NAME = "image.img"
 MAP_NAME = "image.map"
+CUE_NAME = "image.cue"
 MANIFEST_NAME = "manifest.jsonl.zst"
 
 
@@ -42,7 +43,12 @@ class ArchiveStage:
         self._stall_s = stall_s
 
     async def run(
-        self, medium: Medium, volumes: tuple[Volume, ...], image: Path, work: Path, advance: Callable[[int], None]
+        self,
+        medium: Medium,
+        volumes: tuple[Volume, ...],
+        image: AcceptedImage,
+        work: Path,
+        advance: Callable[[int], None],
     ) -> Archived:
         """`work` is an empty folder of this run. `archive_done` is set when it returns.
 
@@ -55,13 +61,18 @@ class ArchiveStage:
 
         async def members() -> AsyncIterator[str]:
             nonlocal paths
-            (folder / IMAGE_NAME).symlink_to(image.absolute())
+            (folder / IMAGE_NAME).symlink_to(image.path.absolute())
             names.append(f"{medium.medium_hash}/{IMAGE_NAME}")
             yield names[-1]
             if medium.map_text is not None:
                 with store_errors(folder):
                     (folder / MAP_NAME).write_bytes(medium.map_text.encode())
                 names.append(f"{medium.medium_hash}/{MAP_NAME}")
+                yield names[-1]
+            if image.cue:  # where its tracks lie
+                with store_errors(folder):
+                    (folder / CUE_NAME).write_bytes(image.cue.encode())
+                names.append(f"{medium.medium_hash}/{CUE_NAME}")
                 yield names[-1]
             # made while the image is being compressed
             with store_errors(folder):

@@ -26,6 +26,7 @@ from ntt.mounts.session import MountLimits, mount_session
 from ntt.progress import Stop
 from ntt.ranges import Ranges
 from ntt.routes import next_routes
+from ntt.store.depot import Depot
 from ntt.store.layout import PACK_LIMIT_BYTES, SMALL_BLOB_LIMIT_BYTES, StoreLayout
 from ntt.store.packs import member_bytes, seal
 from ntt.store.plain import remove_orphans
@@ -97,7 +98,7 @@ class CopyStage:
         routes = {v.index: (v.route, *next_routes(v.fstype, v.route)) for v in image.volumes if v.route.is_mount}
         async with self._reachable(image, routes if pending.files else {}) as (volumes, roots, _):
             left = await self._rounds(image, queue, stop, _Round(volumes, roots, total, show, doubtful.add))
-        if not left and doubtful.files and not stop.requested:
+        if not left and doubtful.files and not stop.requested and self._settings.only_route is None:
             left = await self._second_opinion(image, queue, stop, doubtful, total, show)
         if not left:
             return
@@ -168,13 +169,13 @@ class CopyStage:
     async def _round(self, image: MediumImage, queue: CopyQueue, stop: Stop, about: _Round) -> None:
         send, receive = anyio.create_memory_object_stream[OutcomeBatch | PackFull](QUEUE_BATCHES)
         settings = self._settings
-        limits = Limits(settings.workers, settings.worker_memory_bytes, settings.attempts, SMALL_BLOB_LIMIT_BYTES)
-        rules = Rules(member_bytes, PACK_LIMIT_BYTES, settings.stall_s)
+        limits = Limits(settings.workers, settings.worker_memory_bytes, settings.attempts)
+        rules = Rules(member_bytes, PACK_LIMIT_BYTES, SMALL_BLOB_LIMIT_BYTES, settings.stall_s)
         assignment = Assignment(
             image.fd, about.volumes, image.unread, str(self._store.root), self._database.run_id, about.roots
         )
         async with send, receive, self._database.connected() as connection:
-            crew = Crew(assignment, limits, Registrar(connection), rules)
+            crew = Crew(assignment, limits, Registrar(connection), Depot(self._store), rules)
             writer = OutcomeWriter(
                 self._database, image.medium_id, crew.released, partial(seal, self._store), about.advance,
                 about.total, image.require_unchanged, about.failed,

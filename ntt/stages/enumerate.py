@@ -31,6 +31,7 @@ class ListedImage:
     claimed_bytes: int
     unread: Ranges
     cue: str = ""
+    file_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,14 @@ class ListingLimits:
     """`memory_bytes` limits a worker, `stall_s` without a sign of life ends it.
 
     A walk that took longer than `slow_s` at fewer than `slow_per_s` entries a second is a problem of the medium.
+    `only_route`: volumes are read by this route or not at all.
     """
 
     memory_bytes: int
     stall_s: float
     slow_s: float = 60.0
     slow_per_s: float = 500.0
+    only_route: Route | None = None
 
 
 class EnumerateStage:
@@ -93,11 +96,12 @@ class EnumerateStage:
 
     async def _by_readers(self, image: ListedImage, walker: _Walker) -> tuple[Layout, dict[int, Walked]]:
         """The layout, and how the walk of each readable volume went. A worker that dies costs one volume at most."""
-        request = Survey(image.unread, image.claimed_bytes, image.cue)
+        only = self._limits.only_route
+        request = Survey(image.unread, image.claimed_bytes, image.cue, image.file_name, only=only)
         listing = await walker.walk(request)
         if listing.layout is None and not listing.stalled:
             listing = await walker.walk(request)
-        layout = listing.layout or _unrecognised(image, listing)
+        layout = _restricted(listing.layout or _unrecognised(image, listing), only)
         walks = dict(listing.walked)
         waiting = [v for v in layout.volumes if v.status is VolumeStatus.READ and v.index not in walks]
         while waiting:
@@ -126,9 +130,10 @@ class EnumerateStage:
             if volume.index in walks
         }
         routes = {
-            volume.index: _mount_routes(volume)
+            volume.index: found
             for volume in volumes
-            if (volume.status is VolumeStatus.FINDING or doubts.get(volume.index)) and _mount_routes(volume)
+            if (volume.status is VolumeStatus.FINDING or doubts.get(volume.index))
+            and (found := _mount_routes(volume, self._limits.only_route))
         }
         final: list[Volume] = []
         problems: list[Problem] = []
@@ -185,10 +190,28 @@ class EnumerateStage:
         return msgspec.structs.replace(as_mounted, tried=(*volume.tried, *filter(None, (first,))))
 
 
-def _mount_routes(volume: Volume) -> tuple[Route, ...]:
+def _mount_routes(volume: Volume, only: Route | None) -> tuple[Route, ...]:
     if volume.sector_bytes:  # the kernel knows nothing of raw sectors
         return ()
-    return tuple(route for route in next_routes(volume.fstype, volume.route) if route.is_mount)
+    routes = (route for route in next_routes(volume.fstype, volume.route) if route.is_mount)
+    return tuple(route for route in routes if only in (None, route))
+
+
+def _restricted(layout: Layout, only: Route | None) -> Layout:
+    """Volumes that another route than the wanted one would read are findings."""
+    volumes = (
+        volume
+        if only in (None, volume.route) or volume.status is VolumeStatus.FINDING
+        else msgspec.structs.replace(
+            volume,
+            route=Route.NONE,
+            status=VolumeStatus.FINDING,
+            finding=f"not read by {volume.route.value}: only the route {only} is to be used",
+            next_step="ingest it again without that restriction (NTT_ONLY_ROUTE)",
+        )
+        for volume in layout.volumes
+    )
+    return Layout(layout.scheme, tuple(volumes), layout.remarks)
 
 
 class _Walker:

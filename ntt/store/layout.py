@@ -109,7 +109,7 @@ def sync_file(path: Path) -> None:
 
 
 @contextmanager
-def store_errors(where: Path) -> Iterator[None]:
+def store_errors(where: Path | str) -> Iterator[None]:
     """An OSError while writing the store -> a StoreError that says what to do."""
     try:
         yield

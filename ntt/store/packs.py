@@ -36,47 +36,56 @@ def member_bytes(size_bytes: int) -> int:
     return BLOCK_BYTES + (size_bytes + BLOCK_BYTES - 1) // BLOCK_BYTES * BLOCK_BYTES
 
 
-class PackWriter:
-    """Appends to one pack that no one else writes. What lies behind `at` on opening is cut off."""
+def open_pack(layout: StoreLayout, pack_id: int, at: int) -> int:
+    """A descriptor that appends to the pack from `at` on, wherever it is told to write; what lay behind is cut off.
 
-    def __init__(self, layout: StoreLayout, pack_id: int, at: int) -> None:
-        self.pack_id = pack_id
-        self.end = at
-        self._path = layout.pack_path(pack_id)
-        with store_errors(self._path):
-            self._fd = _open_for_append(self._path)
-            held = os.fstat(self._fd).st_size
+    For a pack that no one else writes. StoreError if it does not even reach that far.
+    """
+    path = layout.pack_path(pack_id)
+    with store_errors(path):
+        fd = _open_for_writing(path, os.O_APPEND)
+        try:
+            held = os.fstat(fd).st_size
             if held < at:  # never filled up with zeros: that would hide what is lost
-                raise StoreError(f"{self._path} has {held:,} bytes, {at:,} were stored in it", "run `ntt audit`")
-            os.ftruncate(self._fd, at)
+                raise StoreError(f"{path} has {held:,} bytes, {at:,} were stored in it", "run `ntt audit`")
+            os.ftruncate(fd, at)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
 
-    def append(self, blobs: Sequence[tuple[bytes, bytes]]) -> list[int]:
-        """(hash, content) pairs -> the offset of each content; durable only after `sync`."""
-        offsets: list[int] = []
+
+class PackWriter:
+    """Appends to one pack that no one else writes, through `fd` of `open_pack`, which it closes in the end.
+
+    `where` is how errors call it.
+    """
+
+    def __init__(self, fd: int, where: str) -> None:
+        self._fd = fd
+        self._where = where
+
+    def append(self, blobs: Sequence[tuple[bytes, bytes]]) -> None:
+        """(hash, content) pairs, one behind the other, each taking `member_bytes`; durable only after `sync`."""
         parts: list[bytes] = []
-        at = self.end
         for blob_hash, content in blobs:
             parts.append(member_header(blob_hash.hex().encode(), len(content)))
             parts.append(content)
             if len(content) % BLOCK_BYTES:
                 parts.append(_PADDING[len(content) % BLOCK_BYTES :])
-            offsets.append(at + BLOCK_BYTES)
-            at += member_bytes(len(content))
-        with store_errors(self._path):
-            _write_all(self._fd, parts, self.end)
-        self.end = at
-        return offsets
+        with store_errors(self._where):
+            _write_all(self._fd, parts)
 
     def sync(self) -> None:
-        with store_errors(self._path):
+        with store_errors(self._where):
             os.fdatasync(self._fd)
 
     def close(self) -> None:
         os.close(self._fd)
 
 
-def _open_for_append(path: Path) -> int:
-    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+def _open_for_writing(path: Path, how: int = 0) -> int:
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | how
     try:
         fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
     except FileExistsError:
@@ -97,7 +106,7 @@ def cut(layout: StoreLayout, pack_id: int, at: int) -> int:
     with store_errors(path):
         extra = path.stat().st_size - at if path.exists() else 0
         if extra > 0:
-            fd = _open_for_append(path)
+            fd = _open_for_writing(path)
             try:
                 os.ftruncate(fd, at)
             finally:
@@ -105,23 +114,21 @@ def cut(layout: StoreLayout, pack_id: int, at: int) -> int:
     return max(extra, 0)
 
 
-def _write_all(fd: int, parts: Sequence[bytes], at: int) -> None:
+def _write_all(fd: int, parts: Sequence[bytes]) -> None:
     for first in range(0, len(parts), _WRITEV_MAX):
         group = parts[first : first + _WRITEV_MAX]
-        wanted = sum(map(len, group))
-        written = os.pwritev(fd, group, at)
-        if written < wanted:  # a nearly full disk writes a part; the rest then names the error
+        written = os.pwritev(fd, group, 0)  # the kernel appends, whatever the offset
+        if written < sum(map(len, group)):  # a nearly full disk writes a part; the rest then names the error
             rest = memoryview(b"".join(group))[written:]
             while rest:
-                rest = rest[os.pwrite(fd, rest, at + wanted - len(rest)) :]
-        at += wanted
+                rest = rest[os.pwrite(fd, rest, 0) :]
 
 
 def seal(layout: StoreLayout, pack_id: int, at: int) -> None:
     """Ends a pack for good: end-of-archive blocks behind its last member, durable on return."""
     path = layout.pack_path(pack_id)
     with store_errors(path):
-        fd = _open_for_append(path)
+        fd = _open_for_writing(path)
         try:
             os.ftruncate(fd, at)
             os.pwrite(fd, bytes(2 * BLOCK_BYTES), at)

@@ -29,13 +29,30 @@ class Send(msgspec.Struct, frozen=True, tag=True):
     hang: bool = False
 
 
+class Spin(msgspec.Struct, frozen=True, tag=True):
+    """The process computes and gets nowhere."""
+
+
+class Swell(msgspec.Struct, frozen=True, tag=True):
+    """The process takes memory until there is none."""
+
+
+class Do(msgspec.Struct, frozen=True, tag=True):
+    """The process evaluates Python; what that is, or the error, goes to the end of the file `answers`.
+
+    It has all modules that are loaded; `tried(call, ...)`, which returns errors; `pack()`, a descriptor.
+    """
+
+    code: str
+
+
 class Run(msgspec.Struct, frozen=True, tag=True):
     """A program, run to its end while the process that came to the step waits for it."""
 
     argv: tuple[str, ...]
 
 
-Action = KillNtt | Die | Hang | Send | Run
+Action = KillNtt | Die | Hang | Spin | Swell | Do | Send | Run
 
 
 class Strike(msgspec.Struct, frozen=True):
@@ -72,6 +89,12 @@ def steps_of(folder: Path) -> list[Step]:
     """The steps of a run in their order."""
     lines = (folder / "steps").read_text().splitlines()
     return [Step(*line.split("\t")) for line in lines]
+
+
+def answers_of(folder: Path) -> list[str]:
+    """What the `Do` of a run came to, in their order."""
+    path = folder / "answers"
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def bytes_of(folder: Path, kind: str) -> int:

@@ -46,11 +46,16 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where NTT keeps what it has; `database_url` None: the home's own server. `settings` become NTT_* variables."""
+    """Where NTT keeps what it has; `database_url` None: the home's own server. `settings` become NTT_* variables.
+
+    `user`: who runs it, if not who runs the test; the home's folder is then theirs. So that they can run an
+    interpreter that lies below somebody else's home, they may read everything.
+    """
 
     home: Path
     database_url: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    user: int | None = None
 
     @property
     def store(self) -> Path:
@@ -73,6 +78,9 @@ class Machine:
     ) -> Iterator[Running]:
         """A run that goes on beside the test; killed in the end if it still does."""
         counters = self._laid_out(strikes)
+        if self.user is not None:
+            for folder in (counters, counters.parent):
+                os.chown(folder, self.user, self.user)
         with (counters / "stdout").open("wb") as out, (counters / "stderr").open("wb") as err:
             process = subprocess.Popen(
                 self.command(image, map_path, options),
@@ -91,7 +99,7 @@ class Machine:
         argv = [sys.executable, "-m", "ntt", "ingest", str(image), "--home", str(self.home), "--json", *options]
         argv += ["--map", str(map_path)] if map_path else []
         argv += ["--database", self.database_url] if self.database_url else []
-        return argv
+        return argv if self.user is None else [*_as_user(self.user), *argv]
 
     def environment(self) -> dict[str, str]:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("NTT_")}
@@ -137,6 +145,11 @@ class Running:
         status = self.process.wait(RUN_LIMIT_S)
         out, err = ((self.counters / name).read_text(errors="replace") for name in ("stdout", "stderr"))
         return Ended(self.process.pid, status, out, err, self.counters)
+
+
+def _as_user(user: int) -> list[str]:
+    rights = ["--inh-caps", "-all,+dac_read_search", "--ambient-caps", "-all,+dac_read_search"]
+    return ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", *rights, "--"]
 
 
 def _injected(plan: Path) -> dict[str, str]:

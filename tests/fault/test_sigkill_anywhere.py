@@ -183,7 +183,7 @@ def test_the_state_that_runs_are_held_to_is_the_truth(undisturbed: Undisturbed, 
 def test_every_kind_of_step_is_among_those_that_are_killed_at(undisturbed: Undisturbed) -> None:
     kinds = {point.kind for point in undisturbed.points}
     assert {
-        "copy pwritev pack", "copy fdatasync pack", "copy fsync blob", "copy rename blob", "ntt fsync archive",
+        "copy pwritev pack", "copy fdatasync pack", "ntt fsync blob", "ntt rename blob", "ntt fsync archive",
         "ntt rename archive", "sql COPY node", "sql COPY incoming", "sql COMMIT of UPDATE medium SET copy_done",
         "sql UPDATE medium SET archive_done", "ntt start tar", "ntt start copy worker", "bytes archived",
     } <= kinds  # fmt: skip

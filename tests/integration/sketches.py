@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import msgspec
 from blake3 import blake3
+from store_contents import FilledPack, plain_blob
 
 from ntt.config import Settings
 from ntt.db.connection import Database, open_database
@@ -33,8 +34,6 @@ from ntt.model import (
 )
 from ntt.ranges import Ranges
 from ntt.store.layout import SMALL_BLOB_LIMIT_BYTES, StoreLayout
-from ntt.store.packs import PackWriter
-from ntt.store.plain import PlainBlobWriter
 
 ROOT = 2
 NOON = 1_000_000_000  # 2001-09-09, what a sketch says when it says nothing
@@ -140,7 +139,7 @@ class Catalogue:
             tasks.start_soon(writer.run, receive)
             registrar = Registrar(connection)
             pack_id, end = await registrar.take_pack()
-            pack = PackWriter(self.store, pack_id, end)
+            pack = FilledPack(self.store, pack_id, end)
             async with send:
                 for index, sketch in volumes.items():
                     known = await registrar.known([blake3(c.data).digest() for c in sketch.contents.values() if c.data])
@@ -153,12 +152,12 @@ class Catalogue:
                     await send.send(OutcomeBatch(tuple(outcomes), pack_id, pack.end))
             pack.close()
 
-    def _outcome(self, volume: int, ino: int, content: Content, pack: PackWriter, known: set[bytes]) -> FileOutcome:
+    def _outcome(self, volume: int, ino: int, content: Content, pack: FilledPack, known: set[bytes]) -> FileOutcome:
         data = content.data
         blob_hash = b"" if data is None else blake3(data).digest()
         is_new = data is not None and blob_hash not in known
         small = data is not None and len(data) < SMALL_BLOB_LIMIT_BYTES
-        offset = pack.append([(blob_hash, data)])[0] if is_new and small and data is not None else None
+        offset = pack.append([data])[0] if is_new and small and data is not None else None
         if is_new and not small and data is not None:
             self._plain(data)
         known.add(blob_hash)
@@ -181,10 +180,7 @@ class Catalogue:
         )
 
     def _plain(self, data: bytes) -> None:
-        writer = PlainBlobWriter(self.store, "w0")
-        for start in range(0, len(data), 1 << 20):
-            writer.write(data[start : start + (1 << 20)])
-        writer.keep()
+        plain_blob(self.store, "w0", [data[start : start + (1 << 20)] for start in range(0, len(data), 1 << 20)])
 
     async def execute(self, statement: str, *arguments: object) -> None:
         """SQL of the test's own, to bring about what NTT itself never does."""

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 from sketches import ROOT, Catalogue, Sketch, open_catalogue
+from store_contents import FilledPack, plain_blob
 
 from ntt.db.locks import LockSpace, advisory_lock
 from ntt.db.media import Medium
 from ntt.db.runs import StageRuns
 from ntt.model import Stage
 from ntt.operations.audit import AuditReport, audit
-from ntt.store.packs import PackWriter, member_bytes, seal
-from ntt.store.plain import PlainBlobWriter
+from ntt.store.packs import member_bytes, seal
 from ntt.store.scratch import LOCK_NAME, scratch_folder
 from ntt.text import audit_lines
 
@@ -73,9 +73,7 @@ async def test_an_empty_catalogue_has_no_finding(catalogue: Catalogue) -> None:
 
 async def test_files_that_nobody_knows_are_found(catalogue: Catalogue) -> None:
     await a_medium(catalogue)
-    writer = PlainBlobWriter(catalogue.store, "w9")
-    writer.write(b"nobody's" * 1000)
-    writer.keep()
+    plain_blob(catalogue.store, "w9", [b"nobody's" * 1000])
     (catalogue.store.packs / "readme.txt").write_text("x")
     (catalogue.store.blobs / "zz").mkdir()
     assert await kinds(catalogue) == {"unknown_blob": 1, "unknown_file": 2}
@@ -83,8 +81,8 @@ async def test_files_that_nobody_knows_are_found(catalogue: Catalogue) -> None:
 
 async def test_a_pack_that_nobody_recorded_is_found_with_its_contents(catalogue: Catalogue) -> None:
     await a_medium(catalogue)
-    writer = PackWriter(catalogue.store, 77, 0)
-    writer.append([(blake3(b"new").digest(), b"new")])
+    writer = FilledPack(catalogue.store, 77, 0)
+    writer.append([b"new"])
     writer.close()
     assert await kinds(catalogue) == {"pack_unknown": 1, "unknown_blob": 1}
 
@@ -113,8 +111,8 @@ async def test_a_sealed_pack_is_as_long_as_it_should_be(catalogue: Catalogue) ->
 async def test_a_second_copy_of_a_content_in_a_pack_is_waste_and_no_finding(catalogue: Catalogue) -> None:
     await a_medium(catalogue)
     pack = the_pack(catalogue)
-    writer = PackWriter(catalogue.store, int(pack.stem), pack.stat().st_size)
-    writer.append([(blake3(LARGE).digest(), LARGE)])
+    writer = FilledPack(catalogue.store, int(pack.stem), pack.stat().st_size)
+    writer.append([LARGE])
     writer.close()
     await catalogue.execute("UPDATE pack SET committed_bytes = $1", writer.end)
     assert await kinds(catalogue) == {}

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -326,3 +327,78 @@ def walk_and_read_everything(image: Path, also: set[int], image_bytes: int) -> N
             continue
     assert count <= image_bytes // 34
     assert time.monotonic() - started < 10
+
+
+def apple_tree(root: Path) -> Path:
+    """A file with a resource fork, as AppleDouble beside it, and one without."""
+    root.mkdir()
+    (root / "forked").write_bytes(b"data" * 1000)
+    (root / "plain").write_bytes(b"plain")
+    finder, fork = b"TEXTttxt" + b"\x20\x00" + bytes(22), bytes(range(256)) * 20
+    head = struct.pack(">II16sH", 0x00051607, 0x00020000, b"Mac OS X", 2)
+    head += struct.pack(">IIIIII", 9, 50, 32, 2, 82, len(fork))
+    (root / "._forked").write_bytes(head + finder + fork)
+    return root
+
+
+@pytest.mark.parametrize("option", ["-XA", "-R"])
+def test_a_resource_fork_is_an_entry_beside_its_file(option: str, tmp_path: Path) -> None:
+    tree = apple_tree(tmp_path / "tree")
+    image = image_of(GENISOIMAGE, tree, tmp_path / "x.iso", "-apple", "--osx-double", option)
+    reader = opened(image)
+    found, problems = by_path(reader)
+    assert problems == []
+    lower = {path.lower(): entry for path, entry in found.items()}
+    assert set(lower) == {b"forked", b"forked:rsrc", b"plain"}
+    fork, data = lower[b"forked:rsrc"], lower[b"forked"]
+    assert fork.ino != data.ino and fork.new_inode and data.new_inode
+    assert reader.read(fork.ino, 0, fork.size) == bytes(range(256)) * 20
+    assert reader.read(data.ino, 0, data.size) == b"data" * 1000
+    (attribute,) = data.attributes
+    assert (attribute[0], attribute[1][:8], len(attribute[1])) == ("com.apple.FinderInfo", b"TEXTttxt", 32)
+
+
+def test_a_disc_says_who_made_it_and_when(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "boot.img").write_bytes(bytes(2048))
+    said = ("-V", "A label", "-publisher", "Pub\nlisher", "-p", "Preparer", "-A", "Writer", "-sysid", "SYS")
+    boot = ("-b", "boot.img", "-no-emul-boot", "-c", "boot.cat")
+    before = int(time.time())
+    image = image_of(GENISOIMAGE, tree, tmp_path / "x.iso", "-J", *said, *boot)
+    facts = opened(image).facts()
+    assert (facts.fstype, facts.label, facts.serial, facts.entries) == ("iso9660", "A label", "", None)
+    assert (facts.block_bytes, facts.size_bytes) == (2048, image.stat().st_size)
+    assert facts.created_s is not None and before - 1 <= facts.created_s <= time.time() + 1
+    assert facts.modified_s == facts.created_s
+    listing = run("isoinfo", "-d", "-i", image).decode()
+    catalog = re.search(r"boot catalog is in sector (\d+)", listing)
+    assert catalog is not None
+    assert set(facts.oddities) == {
+        "names: joliet",
+        f"it can be booted from: an El Torito boot catalog is at block {catalog[1]}",
+        "system: SYS",
+        "publisher: Pub\\nlisher",
+        "data preparer: Preparer",
+        "application: Writer",
+    }
+
+
+def test_what_a_descriptor_says_twice_is_compared(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "file").write_bytes(b"x")
+    image = image_of(GENISOIMAGE, tree, tmp_path / "x.iso", "-R")
+    content = bytearray(image.read_bytes())
+    sector = 16 * 2048
+    assert not [one for one in opened(image).facts().oddities if "twice" in one or "path table" in one]
+    content[sector + 84 : sector + 88] = b"\0\0\0\x07"
+    table = int.from_bytes(content[sector + 140 : sector + 144], "little") * 2048
+    content[table + 2] ^= 0xFF
+    image.write_bytes(content)
+    odd = [one for one in opened(image).facts().oddities if "twice" in one or "path table" in one]
+    blocks = len(content) // 2048
+    assert odd == [
+        f"its descriptor gives the size of the volume twice, as {blocks} and as 7",
+        "its little-endian path table does not begin with the root directory",
+    ]

@@ -337,7 +337,7 @@ def test_an_associated_file_is_an_entry_of_its_own(tmp_path: Path) -> None:
     image.root(record(b"A.;1", 30, 4), record(b"A.;1", 31, 4, 0x04), record(b"C.;1", 32, 4, 0x04))
     reader = image.open()
     found = entries(reader.walk())
-    assert [(one.name, one.duplicate) for one in found] == [(b"A", False), (b"A", True), (b"C", False)]
+    assert [(one.name, one.duplicate) for one in found] == [(b"A", False), (b"A:rsrc", False), (b"C:rsrc", False)]
     assert len({one.ino for one in found}) == 3
     assert problems(reader.walk()) == []
 
@@ -673,3 +673,70 @@ def test_20_000_files_are_walked_in_a_moment(tmp_path: Path) -> None:
     seconds = time.process_time() - started
     assert len(found) == 20_021
     assert seconds < 2  # 0.25 s on an idle machine
+
+
+def test_parts_of_a_resource_fork_and_of_its_file_are_kept_apart(tmp_path: Path) -> None:
+    image = HandMade(tmp_path)
+    image.root(
+        record(b"A.;1", 30, 2048, 0x84),
+        record(b"A.;1", 31, 5, 0x04),
+        record(b"A.;1", 33, 2048, 0x80),
+        record(b"A.;1", 34, 7),
+        record(b"B.;1", 36, 2048, 0x84),  # its last part is missing
+        record(b"B.;1", 37, 9),
+    )
+    for block, letter in ((30, b"r"), (31, b"R"), (33, b"d"), (34, b"D"), (36, b"x"), (37, b"B")):
+        image.put(block, letter * 2048)
+    reader = image.open()
+    found = {one.name: one for one in entries(reader.walk())}
+    assert list(found) == [b"A:rsrc", b"A", b"B:rsrc", b"B"]
+    assert len({one.ino for one in found.values()}) == 4
+    assert reader.read(found[b"A:rsrc"].ino, 0, 9999) == b"r" * 2048 + b"R" * 5
+    assert reader.read(found[b"A"].ino, 0, 9999) == b"d" * 2048 + b"D" * 7
+    assert reader.read(found[b"B"].ino, 0, 9999) == b"B" * 9
+    with pytest.raises(ReadError, match="a part of this multi-extent file is missing"):
+        reader.read(found[b"B:rsrc"].ino, 0, 1)
+
+
+def test_an_associated_file_is_no_hard_link_of_another(tmp_path: Path) -> None:
+    use = px(0o100644, links=2, serial=5) + nm(b"name")
+    image = HandMade(tmp_path)
+    image.root(
+        record(b"A.;1", 30, 0, 0x04, use), record(b"A.;1", 30, 0, 0, use), record(b"B.;1", 30, 0, 0, use),
+        use=ROCK_RIDGE_ROOT,
+    )  # fmt: skip
+    found = entries(image.open().walk())
+    assert [(one.name, one.new_inode, one.duplicate) for one in found] == [
+        (b"name:rsrc", True, False),
+        (b"name", True, False),
+        (b"name", False, True),
+    ]
+    assert found[1].ino == found[2].ino != found[0].ino
+
+
+def xa(attributes: int) -> bytes:
+    return bytes(4) + attributes.to_bytes(2, "big") + b"XA" + bytes(6)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "why"), [(0x0D55, ""), (0x1555, "form 2"), (0x2555, "form 2"), (0x4555, "CD audio")]
+)
+def test_files_of_other_sectors_than_data_are_told(attributes: int, why: str, tmp_path: Path) -> None:
+    image = HandMade(tmp_path)
+    image.root(record(b"A.;1", 30, 4, use=xa(attributes)))
+    found = [problem.detail for problem in problems(image.open().walk())]
+    assert len(found) == bool(why)
+    assert all(why in detail for detail in found)
+
+
+@pytest.mark.parametrize("before", [b"", xa(0x0D55)])
+def test_type_and_creator_come_from_apples_extension(before: bytes, tmp_path: Path) -> None:
+    image = HandMade(tmp_path)
+    broken = susp(b"AA", b"\x02TEXT")
+    image.root(
+        record(b"A.;1", 30, 4, use=before + b"AA\x0e\x02TEXTttxt\x01\x02"),
+        record(b"B.;1", 30, 4, use=before + broken),
+        record(b"C.;1", 30, 4, use=before + b"AA\x00\x02TEXTttxt\x01\x02"),
+    )
+    found = [one.attributes for one in entries(image.open().walk())]
+    assert found == [(("com.apple.FinderInfo", b"TEXTttxt\x01\x02" + bytes(22)),), (), ()]

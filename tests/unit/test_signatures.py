@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import struct
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,9 @@ from ntt.readers.volumes import detect
 
 MIB = 1 << 20
 
+# Inside Macintosh: Files, "Master Directory Block": 2043 allocation blocks of 512 bytes from sector 5 on, name "V"
+HFS_BLOCK = b"BD" + bytes(16) + struct.pack(">HI", 2043, 512) + bytes(4) + struct.pack(">H", 5) + bytes(6) + b"\x01V"
+
 # (what it must be called, where its magic number stands, the magic number), from each format's own documentation
 FORMATS = [
     ("xfs", 0, b"XFSB\0\0\x10\0"),
@@ -27,7 +32,7 @@ FORMATS = [
     ("f2fs", 1024, b"\x10\x20\xf5\xf2"),
     ("udf", 17 * 2048, b"\0NSR02\x01"),
     ("udf", 17 * 2048, b"\0NSR03\x01"),
-    ("hfs", 1024, b"BD\0\0"),
+    ("hfs", 1024, HFS_BLOCK),
     ("hfsplus", 1024, b"H+\0\x04"),
     ("hfsplus", 1024, b"HX\0\x05"),
     ("apfs", 32, b"NXSB"),
@@ -38,6 +43,29 @@ FORMATS = [
     ("swap", 4096 - 10, b"SWAPSPACE2"),
     ("swap", 65_536 - 10, b"SWAPSPACE2"),
     ("zfs_member", 128 << 10, b"\x0c\xb1\xba\0\0\0\0\0"),
+    ("qcow2", 0, b"QFI\xfb"),
+    ("ewf", 0, b"EVF\x09\x0d\x0a\xff\0"),
+    ("reiserfs", 65_536 + 52, b"ReIsErFs"),
+    ("ufs", 65_536 + 1372, b"\x19\x01\x54\x19"),
+    ("jfs", 32_768, b"JFS1"),
+    ("romfs", 0, b"-rom1fs-"),
+    ("cramfs", 512, b"\x45\x3d\xcd\x28"),
+    ("amiga", 0, b"DOS\x03"),
+    ("amiga_rdb", 512, b"RDSK\0\0\0\x40"),
+    ("lvm1_member", 0, b"HM\x01\0"),
+    ("bitlocker", 424, uuid.UUID("4967D63B-2E29-4AD8-8399-F6A339E3D001").bytes_le),
+    ("vmdk", 0, b"KDMV"),
+    ("vhd", 0, b"conectix"),
+    ("vhdx", 0, b"vhdxfile"),
+    ("vdi", 64, b"\x7f\x10\xda\xbe"),
+    ("dmg", MIB - 512, b"koly\0\0\0\x04"),
+    ("nrg", MIB - 12, b"NER5"),
+    ("nrg", MIB - 8, b"NERO"),
+    ("mds", 0, b"MEDIA DESCRIPTOR"),
+    ("cso", 0, b"CISO"),
+]
+
+ARCHIVES = [
     ("gzip", 0, b"\x1f\x8b\x08\0"),
     ("bzip2", 0, b"BZh91AY&SY"),
     ("xz", 0, b"\xfd7zXZ\0"),
@@ -46,11 +74,9 @@ FORMATS = [
     ("7z", 0, b"7z\xbc\xaf\x27\x1c"),
     ("rar", 0, b"Rar!\x1a\x07\x01\0"),
     ("tar", 257, b"ustar\x0000"),
-    ("qcow2", 0, b"QFI\xfb"),
-    ("ewf", 0, b"EVF\x09\x0d\x0a\xff\0"),
-    ("reiserfs", 65_536 + 52, b"ReIsErFs"),
-    ("ufs", 65_536 + 1372, b"\x19\x01\x54\x19"),
-    ("apple_partition_map", 512, b"PM\0\0"),
+    ("cpio", 0, b"070701"),
+    ("lha", 2, b"-lh5-"),
+    ("cab", 0, b"MSCF\0\0\0\0"),
 ]
 
 
@@ -85,6 +111,18 @@ def test_a_format_without_a_reader_is_named_with_a_next_step(
     assert (volume.index, volume.offset_bytes, volume.size_bytes) == (1, 0, MIB)
 
 
+@pytest.mark.parametrize(("name", "position", "magic"), ARCHIVES)
+def test_an_archive_is_called_so_and_by_its_format(name: str, position: int, magic: bytes, tmp_path: Path) -> None:
+    found = recognised(tmp_path / "image", MIB, {position: magic})
+    assert found is not None
+    assert (found.fstype, found.route) == ("archive", Route.ARCHIVE)
+    assert f"({name})" in found.remarks[0]
+    assert name in found.finding
+    assert found.next_step
+    moved = recognised(tmp_path / "image", MIB, {position + 1: magic})
+    assert moved is None or moved.fstype != "archive"
+
+
 @pytest.mark.parametrize(("fstype", "position", "magic"), FORMATS)
 def test_a_magic_number_one_byte_off_its_place_says_nothing(
     fstype: str, position: int, magic: bytes, tmp_path: Path
@@ -99,39 +137,6 @@ def test_a_signature_behind_the_end_of_its_volume_belongs_to_the_next_one(
 ) -> None:
     with image_of(tmp_path / "image", MIB, {position: magic}) as source:
         assert recognise(source, 0, position) is None
-
-
-def raid_superblock(level: int, disks: int, number: int) -> bytes:
-    """linux/raid/md_p.h, struct mdp_superblock_1."""
-    block = bytearray(512)
-    struct.pack_into("<II", block, 0, 0xA92B4EFC, 1)
-    block[32:41] = b"host:data"
-    struct.pack_into("<i", block, 72, level)
-    struct.pack_into("<I", block, 92, disks)
-    struct.pack_into("<I", block, 160, number)
-    for disk in range(disks):
-        struct.pack_into("<H", block, 256 + 2 * disk, disk)
-    return bytes(block)
-
-
-@pytest.mark.parametrize(("version", "position"), [("1.1", 0), ("1.2", 4096), ("1.0", MIB - 8192)])
-def test_a_raid_member_is_named_with_version_level_and_role(version: str, position: int, tmp_path: Path) -> None:
-    found = recognised(tmp_path / "image", MIB, {position: raid_superblock(5, 3, 2)})
-    assert found is not None
-    assert found.fstype == "linux_raid_member"
-    for words in (f"metadata {version}", "level 5", "3 disks", "disk 2", "host:data"):
-        assert words in found.finding
-
-
-def test_an_old_raid_member_is_named_too(tmp_path: Path) -> None:
-    block = bytearray(4096)
-    struct.pack_into("<I", block, 0, 0xA92B4EFC)
-    struct.pack_into("<i", block, 28, 0)
-    struct.pack_into("<I", block, 40, 2)
-    struct.pack_into("<I", block, 3968 + 12, 1)
-    found = recognised(tmp_path / "image", MIB, {MIB - 65_536: bytes(block)})
-    assert found is not None
-    assert "metadata 0.90, level 0, 2 disks, disk 1" in found.finding
 
 
 def test_text_is_called_text(tmp_path: Path) -> None:
@@ -171,6 +176,59 @@ def test_a_large_blank_is_judged_by_samples_and_says_so(tmp_path: Path) -> None:
         assert not blank.is_whole
         (volume,) = detect(source, source.size_bytes).volumes
     assert f"{blank.sampled_bytes} bytes in samples" in volume.finding
+
+
+@pytest.mark.parametrize("pattern", [b"\xaa", b"\x92\x49\x24", b"WIPED by the office. "[:16]])
+def test_a_wiped_medium_is_called_wiped_and_with_which_pattern(pattern: bytes, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes((pattern * MIB)[: 3 * MIB])
+    with (tmp_path / "image").open("rb") as file:
+        (volume,) = detect(ImageSource(file.fileno()), 3 * MIB).volumes
+    assert volume.fstype == "wiped"
+    assert pattern.hex(" ").upper() in volume.finding
+    assert "every byte was looked at" in volume.finding
+
+
+def test_unread_parts_do_not_keep_a_medium_from_being_called_blank(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(b"\xf6" * MIB)
+    with (tmp_path / "image").open("rb") as file:
+        source = ImageSource(file.fileno(), ((0, 4096), (500_000, 500_512), (MIB, 1 << 63)))
+        blank = blank_fill(source, 0, MIB)
+        assert blank is not None
+        assert (blank.pattern, blank.sampled_bytes) == (b"\xf6", MIB - 4608)
+        (volume,) = detect(source, MIB).volumes
+    assert volume.fstype == "blank"
+
+
+def test_random_bytes_without_a_signature_are_guessed_to_be_encrypted(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(random.Random(7).randbytes(4 * MIB))
+    with (tmp_path / "image").open("rb") as file:
+        (volume,) = detect(ImageSource(file.fileno()), 4 * MIB).volumes
+    assert (volume.fstype, volume.status) == ("random", VolumeStatus.FINDING)
+    assert "looks encrypted" in volume.finding
+    assert "guess" in volume.finding
+    assert volume.next_step
+
+
+def test_random_bytes_with_one_even_stretch_are_unknown_and_everything_tried_is_named(tmp_path: Path) -> None:
+    content = bytearray(random.Random(8).randbytes(4 * MIB))
+    content[2 * MIB : 2 * MIB + 8192] = b"letters!" * 1024
+    (tmp_path / "image").write_bytes(content)
+    with (tmp_path / "image").open("rb") as file:
+        (volume,) = detect(ImageSource(file.fileno()), 4 * MIB).volumes
+    assert volume.fstype == "unknown"
+    for tried in (
+        "GPT",
+        "MBR",
+        "Apple partition map",
+        "HFS+",
+        "xfs",
+        "LUKS",
+        "libblkid",
+        "odd offsets",
+        "qcow2",
+        "tar",
+    ):
+        assert tried in volume.finding
 
 
 def test_what_was_never_read_is_not_called_blank(tmp_path: Path) -> None:

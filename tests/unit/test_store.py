@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from store_contents import FilledPack, plain_blob
 
 from ntt.errors import StoreError
 from ntt.store.layout import BlobLocation, StoreLayout
-from ntt.store.packs import PackWriter, cut, member_bytes, member_header, seal
-from ntt.store.plain import PlainBlobWriter, remove_orphans
+from ntt.store.packs import cut, member_bytes, member_header, open_pack, seal
+from ntt.store.plain import PlainBlobFile, remove_orphans
 from ntt.store.reading import BlobDamaged, BlobReader
 
 CONTENTS = [os.urandom(size) for size in (0, 1, 511, 512, 513, 70_000)]
@@ -31,13 +32,12 @@ def store(tmp_path: Path) -> Iterator[StoreLayout]:
 
 
 def _stored(store: StoreLayout, contents: list[bytes], at: int = 0) -> tuple[list[BlobLocation], int]:
-    writer = PackWriter(store, 7, at)
-    blobs = [(blake3(content).digest(), content) for content in contents]
-    offsets = writer.append(blobs)
-    writer.sync()
-    writer.close()
-    places = zip(blobs, offsets, strict=True)
-    return [BlobLocation(digest, len(content), 7, offset) for (digest, content), offset in places], writer.end
+    pack = FilledPack(store, 7, at)
+    offsets = pack.append(contents)
+    pack.sync()
+    pack.close()
+    places = zip(contents, offsets, strict=True)
+    return [BlobLocation(blake3(content).digest(), len(content), 7, offset) for content, offset in places], pack.end
 
 
 def test_a_pack_is_an_ordinary_tar_file_of_members_named_by_their_hash(store: StoreLayout, tmp_path: Path) -> None:
@@ -68,6 +68,31 @@ def test_what_lies_behind_the_committed_end_is_cut_off_on_opening(store: StoreLa
     assert cut(store, 8, 0) == 0
 
 
+def test_a_pack_that_is_handed_out_cannot_be_written_before_its_end(store: StoreLayout) -> None:
+    _, end = _stored(store, CONTENTS)
+    before = store.pack_path(7).read_bytes()
+    fd = open_pack(store, 7, end)
+    os.pwrite(fd, b"spoiled", 0)
+    os.close(fd)
+    assert store.pack_path(7).read_bytes() == before + b"spoiled"
+
+
+def test_a_pack_that_lost_its_end_is_not_filled_up(store: StoreLayout) -> None:
+    _, end = _stored(store, CONTENTS)
+    with pytest.raises(StoreError, match="were stored in it"):
+        open_pack(store, 7, end + 512)
+    assert store.pack_path(7).stat().st_size == end
+
+
+def test_a_temp_file_is_not_removed_while_a_worker_has_it(store: StoreLayout) -> None:
+    file = PlainBlobFile(store, "alive")
+    workers = os.dup(file.fd)
+    os.close(file.fd)  # NTT was killed
+    assert remove_orphans(store) == []
+    os.close(workers)
+    assert [path.name for path in remove_orphans(store)] == ["alive.part"]
+
+
 def test_a_sealed_pack_ends_as_an_archive_should(store: StoreLayout) -> None:
     _, end = _stored(store, CONTENTS)
     seal(store, 7, end)
@@ -78,20 +103,14 @@ def test_a_sealed_pack_ends_as_an_archive_should(store: StoreLayout) -> None:
 
 def test_everything_in_the_store_can_be_read_by_all_and_run_by_none(store: StoreLayout) -> None:
     _stored(store, CONTENTS)
-    large = PlainBlobWriter(store, "w")
-    large.write(b"x" * 2_000_000)
-    large.keep()
+    plain_blob(store, "w", [b"x" * 2_000_000])
     for path in store.root.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o755 if path.is_dir() else 0o444), path
 
 
 def test_a_plain_blob_has_holes_where_its_content_is_zero(store: StoreLayout) -> None:
-    large = PlainBlobWriter(store, "w")
-    for chunk in (b"head", bytes(1 << 20), bytes(1 << 20), b"tail", bytes(100_000)):
-        large.write(chunk)
-    digest = large.digest()
-    large.keep()
+    digest = plain_blob(store, "w", [b"head", bytes(1 << 20), bytes(1 << 20), b"tail", bytes(100_000)])
     path = store.blob_path(digest)
     content = b"head" + bytes(2 << 20) + b"tail" + bytes(100_000)
     assert path.read_bytes() == content
@@ -101,8 +120,8 @@ def test_a_plain_blob_has_holes_where_its_content_is_zero(store: StoreLayout) ->
 
 
 def test_a_temp_file_is_removed_only_when_its_writer_is_gone(store: StoreLayout) -> None:
-    alive = PlainBlobWriter(store, "alive")
-    alive.write(b"something")
+    alive = PlainBlobFile(store, "alive")
+    os.write(alive.fd, b"something")
     (store.tmp / "dead.part").write_bytes(b"left behind")
     assert [path.name for path in remove_orphans(store)] == ["dead.part"]
     assert [path.name for path in store.tmp.iterdir()] == ["alive.part"]

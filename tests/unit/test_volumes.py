@@ -120,8 +120,22 @@ def test_a_gpt_wins_over_the_mbr_of_a_hybrid_disk(tmp_path: Path) -> None:
     pieces = gpt(512, 8191, (40, 99))
     pieces[0] = boot_record((PROTECTIVE, 1, 39), (LINUX, 200, 50))
     table = table_of(tmp_path / "image", 4 * MIB, pieces)
-    assert (table.scheme, places(table)) == ("gpt", [(40 * 512, 60 * 512)])
+    assert (table.scheme, places(table)) == ("gpt", [(40 * 512, 60 * 512), (200 * 512, 50 * 512)])
+    assert [partition.is_doubtful for partition in table.partitions] == [False, True]
     assert "hybrid" in table.remarks[0]
+
+
+def test_a_partition_that_only_the_mbr_of_a_hybrid_disk_names_is_a_volume_if_something_is_in_it(tmp_path: Path) -> None:
+    pieces = gpt(512, 8191, (40, 99))
+    pieces[0] = boot_record((PROTECTIVE, 1, 39), (LINUX, 200, 50), (LINUX, 300, 50))
+    pieces[300 * 512] = b"XFSB"
+    with image_of(tmp_path / "image", 4 * MIB, pieces) as source:
+        layout = detect(source, 4 * MIB)
+    assert [(volume.offset_bytes, volume.fstype) for volume in layout.volumes] == [
+        (40 * 512, "blank"),
+        (300 * 512, "xfs"),
+    ]
+    assert any(f"at byte {200 * 512}" in remark for remark in layout.remarks)
 
 
 def test_a_stale_backup_does_not_override_a_later_mbr(tmp_path: Path) -> None:
@@ -196,6 +210,92 @@ def test_a_partition_wholly_behind_the_end_is_a_finding(tmp_path: Path) -> None:
     assert "wholly beyond the end" in second.finding
     assert "Linux" in second.finding
     assert second.next_step
+
+
+# ---------------------------------------------------------------- Apple partition map
+
+
+def apple_map(block_bytes: int, *entries: tuple[str, int, int], stated: int | None = None) -> dict[int, bytes]:
+    """Driver map and entries as (type, first block, blocks); the map names itself first."""
+    listed = [("Apple_partition_map", 1, len(entries) + 1), *entries]
+    pieces = {0: struct.pack(">2sHI", b"ER", stated or block_bytes, 8192)}
+    for number, (kind, first, blocks) in enumerate(listed, 1):
+        head = struct.pack(">2sHIII", b"PM", 0, len(listed), first, blocks)
+        pieces[number * block_bytes] = head + b"name".ljust(32, b"\0") + kind.encode().ljust(32, b"\0")
+    return pieces
+
+
+@pytest.mark.parametrize("block_bytes", [512, 2048])
+@pytest.mark.parametrize("has_driver_map", [True, False])
+def test_an_apple_map_is_read_with_either_block_size(block_bytes: int, has_driver_map: bool, tmp_path: Path) -> None:
+    pieces = apple_map(block_bytes, ("Apple_HFS", 64, 100), ("Apple_Free", 164, 50), ("Apple_Driver43", 10, 5))
+    if not has_driver_map:
+        del pieces[0]
+    table = table_of(tmp_path / "image", 4 * MIB, pieces)
+    assert (table.scheme, places(table)) == ("apm", [(64 * block_bytes, 100 * block_bytes)])
+    assert table.remarks == (
+        "partitions of the Apple map that hold no files: 1 Apple_partition_map, 1 Apple_Free, 1 Apple_Driver43",
+    )
+
+
+def test_what_only_the_second_apple_map_of_a_disc_names_is_doubtful(tmp_path: Path) -> None:
+    pieces = apple_map(512, ("Apple_HFS", 64, 100))
+    pieces |= {place: entry for place, entry in apple_map(2048, ("Apple_HFS", 256, 100)).items() if place}
+    table = table_of(tmp_path / "image", 4 * MIB, pieces)
+    assert [(partition.offset_bytes, partition.is_doubtful) for partition in table.partitions] == [
+        (64 * 512, False),
+        (256 * 2048, True),
+    ]
+
+
+def test_an_apple_map_that_counts_more_entries_than_it_has_ends_where_they_end(tmp_path: Path) -> None:
+    pieces = apple_map(512, ("Apple_HFS", 64, 100))
+    pieces[512] = pieces[512][:4] + b"\xff\xff\xff\xff" + pieces[512][8:]
+    pieces[1024] = pieces[1024][:4] + b"\xff\xff\xff\xff" + pieces[1024][8:]
+    assert places(table_of(tmp_path / "image", 4 * MIB, pieces)) == [(64 * 512, 100 * 512)]
+
+
+def test_an_apple_partition_beyond_the_end_is_a_finding(tmp_path: Path) -> None:
+    with image_of(tmp_path / "image", MIB, apple_map(512, ("Apple_HFS", 4096, 100))) as source:
+        (volume,) = detect(source, 3 * MIB).volumes
+    assert volume.scheme == "apm"
+    assert "wholly beyond the end" in volume.finding
+    assert "Apple_HFS" in volume.finding
+
+
+# ---------------------------------------------------------------- bounds
+
+
+class CountingSource(ImageSource):
+    """Counts the bytes that are asked for."""
+
+    asked_bytes = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.asked_bytes += length
+        return super().read(offset, length)
+
+
+def test_a_terabyte_of_five_partitions_costs_a_few_megabytes_of_reading(tmp_path: Path) -> None:
+    part = 400_000_000
+    pieces = gpt(512, (1 << 40) // 512 - 1, *((2048 + number * part, (number + 1) * part) for number in range(5)))
+    with image_of(tmp_path / "image", 1 << 40, pieces) as opened:
+        source = CountingSource(opened.fd)
+        layout = detect(source, 1 << 40)
+        assert [volume.fstype for volume in layout.volumes] == ["blank"] * 5
+        assert source.asked_bytes < 64 * MIB
+
+
+def test_tables_inside_of_tables_do_not_multiply(tmp_path: Path) -> None:
+    """A thousand partitions, all of them the same place, which holds such a table again."""
+    inner = gpt(512, 4095, *[(1000, 1999)] * 128)
+    outer = gpt(512, 8191, *[(4096, 8191)] * 128)
+    pieces = outer | {4096 * 512 + place: piece for place, piece in inner.items() if place < MIB}
+    with image_of(tmp_path / "image", 4 * MIB, pieces) as opened:
+        source = CountingSource(opened.fd)
+        layout = detect(source, 4 * MIB)
+        assert 128 <= len(layout.volumes) <= 2048
+        assert source.asked_bytes < 1 << 30
 
 
 # ---------------------------------------------------------------- extents and inode sets

@@ -1,0 +1,1 @@
+"""What a worker process gives up for good before it looks at an image."""

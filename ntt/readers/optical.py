@@ -1,0 +1,81 @@
+"""Sector 16 and on -> what file systems a disc holds side by side: ISO 9660, UDF, and Apple's."""
+
+from __future__ import annotations
+
+import struct
+
+from ntt.model import Route
+from ntt.readers.samples import Recognised, Sample
+
+SECTOR_BYTES = 2048
+FIRST_DESCRIPTOR = 16
+UDF_SECTORS = (2048, 512, 1024, 4096)  # discs; disks and sticks
+VOLUME_SEQUENCE_LIMIT = 64
+ANCHOR, PARTITION_DESCRIPTOR, TERMINATOR = 2, 5, 8
+
+
+def optical(sample: Sample) -> Recognised | None:
+    """ECMA-119 and ECMA-167: descriptors in 2048-byte sectors from sector 16 on, the name in bytes 1..5.
+
+    A disc with both is named ISO 9660; `udf_side` then tells of the other.
+    """
+    names = [_identifier(sample, sector) for sector in range(FIRST_DESCRIPTOR, 32)]
+    if b"CD001" in names:
+        return Recognised("iso9660", Route.ISO9660, iso_size(sample))
+    if sample.at((FIRST_DESCRIPTOR * SECTOR_BYTES) + 9, 5) == b"CDROM":
+        return Recognised("iso9660", Route.ISO9660, 0, remarks=("a High Sierra disc, the forerunner of ISO 9660",))
+    return udf_side(sample)
+
+
+def udf_side(sample: Sample) -> Recognised | None:
+    """A UDF file system, by its volume recognition sequence (ECMA-167, part 2, section 9)."""
+    names = {_identifier(sample, sector) for sector in range(FIRST_DESCRIPTOR, 48)}
+    if not names & {b"NSR02", b"NSR03"}:
+        return None
+    return Recognised("udf", Route.UDF, udf_size(sample))
+
+
+def _identifier(sample: Sample, sector: int) -> bytes:
+    return sample.at(sector * SECTOR_BYTES + 1, 5)
+
+
+def iso_size(sample: Sample, session_bytes: int = 0) -> int:
+    """Volume space size times logical block size of the first primary descriptor, 0 if there is none."""
+    block = primary_descriptor(sample, session_bytes)
+    return int.from_bytes(block[80:84], "little") * int.from_bytes(block[128:130], "little")
+
+
+def primary_descriptor(sample: Sample, session_bytes: int = 0) -> bytes:
+    """The first primary volume descriptor of a session (ECMA-119, 8.4), empty if there is none."""
+    for sector in range(FIRST_DESCRIPTOR, 32):
+        block = sample.at(session_bytes + sector * SECTOR_BYTES, SECTOR_BYTES)
+        if block[:6] == b"\x01CD001":
+            return block
+    return b""
+
+
+def udf_size(sample: Sample) -> int:
+    """Where the partition that the main volume descriptor sequence names ends; 0 if no sequence is readable.
+
+    ECMA-167, part 3: anchor at sector 256 (10.2), partition descriptor (10.5).
+    """
+    for sector_bytes in UDF_SECTORS:
+        anchor = sample.at(256 * sector_bytes, 512)
+        if not _is_tag(anchor, ANCHOR):
+            continue
+        length, first = struct.unpack_from("<II", anchor, 16)
+        for number in range(min(length // sector_bytes, VOLUME_SEQUENCE_LIMIT)):
+            descriptor = sample.at((first + number) * sector_bytes, 512)
+            if _is_tag(descriptor, PARTITION_DESCRIPTOR):
+                start, sectors = struct.unpack_from("<II", descriptor, 188)
+                return int(start + sectors) * sector_bytes
+            if not descriptor or _is_tag(descriptor, TERMINATOR):
+                break
+    return 0
+
+
+def _is_tag(descriptor: bytes, number: int) -> bool:
+    """ECMA-167, part 3, section 7.2: the tag's identifier, and the sum of its other bytes."""
+    if len(descriptor) < 16 or int.from_bytes(descriptor[:2], "little") != number:
+        return False
+    return (sum(descriptor[:4]) + sum(descriptor[5:16])) & 0xFF == descriptor[4]
