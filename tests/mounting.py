@@ -202,6 +202,17 @@ def left_of(folder: Path) -> list[str]:
     return found + [f"folder {path}" for path in folders]
 
 
+def options_of_mounts(folder: Path) -> set[str]:
+    """What holds for the volume that is mounted below a folder, in whatever namespace."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            for line in (process / "mountinfo").read_text().splitlines():
+                words = line.split()
+                if words[4].startswith(str(folder)) and words[4].endswith("/view/root"):
+                    return set(words[5].split(","))
+    raise AssertionError("nothing is mounted there")
+
+
 async def until_nothing_is_left_of(folder: Path) -> None:
     """What the kernel ends, it ends soon, not at once."""
     deadline = monotonic() + PATIENCE_S
@@ -235,10 +246,10 @@ class Told(msgspec.Struct):
     uids: tuple[int, ...] = ()
 
 
-async def _tell(image: Path, fstype: str, routes: str, work: Path, offset_bytes: int, holds: str) -> None:
-    async with session_of(
-        image, fstype, [Route(name) for name in routes.split(",")], work, offset_bytes=offset_bytes
-    ) as (session, volume):
+async def _tell(image: Path, fstype: str, routes: str, work: Path, offset_bytes: int, holds: str, own: str) -> None:
+    drivers = (Driver((own,), "none", frozenset((fstype,)), ("{source}", "{target}")),) if own else DRIVERS
+    tried = [Route(name) for name in routes.split(",")]
+    async with session_of(image, fstype, tried, work, offset_bytes=offset_bytes, drivers=drivers) as (session, volume):
         if refused := session.refused.get(1):
             told = Told("", refused.tried, refused.next_step)
         else:
@@ -253,4 +264,5 @@ async def _tell(image: Path, fstype: str, routes: str, work: Path, offset_bytes:
 
 
 if __name__ == "__main__":
-    anyio.run(_tell, Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]), int(sys.argv[5]), sys.argv[6])
+    given, at, end = sys.argv[1:5], int(sys.argv[5]), sys.argv[6]
+    anyio.run(_tell, Path(given[0]), given[1], given[2], Path(given[3]), at, end, *(sys.argv[7:] or ("",)))

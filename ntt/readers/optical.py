@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-
 from ntt.model import Route
 from ntt.readers.samples import Recognised, Sample
+from ntt.readers.udf_probe import udf_size
 
 SECTOR_BYTES = 2048
 FIRST_DESCRIPTOR = 16
-UDF_SECTORS = (2048, 512, 1024, 4096)  # discs; disks and sticks
-VOLUME_SEQUENCE_LIMIT = 64
-ANCHOR, PARTITION_DESCRIPTOR, TERMINATOR = 2, 5, 8
+UDF_SECTORS = sorted({16 + number * stride for stride in (1, 2, 4, 8, 16) for number in range(16)})  # large blocks too
 
 
 def optical(sample: Sample) -> Recognised | None:
@@ -29,10 +26,10 @@ def optical(sample: Sample) -> Recognised | None:
 
 def udf_side(sample: Sample) -> Recognised | None:
     """A UDF file system, by its volume recognition sequence (ECMA-167, part 2, section 9)."""
-    names = {_identifier(sample, sector) for sector in range(FIRST_DESCRIPTOR, 48)}
+    names = {_identifier(sample, sector) for sector in UDF_SECTORS}
     if not names & {b"NSR02", b"NSR03"}:
         return None
-    return Recognised("udf", Route.UDF, udf_size(sample))
+    return Recognised("udf", Route.UDF, udf_size(sample.source, sample.offset_bytes, sample.size_bytes) or 0)
 
 
 def _identifier(sample: Sample, sector: int) -> bytes:
@@ -52,30 +49,3 @@ def primary_descriptor(sample: Sample, session_bytes: int = 0) -> bytes:
         if block[:6] == b"\x01CD001":
             return block
     return b""
-
-
-def udf_size(sample: Sample) -> int:
-    """Where the partition that the main volume descriptor sequence names ends; 0 if no sequence is readable.
-
-    ECMA-167, part 3: anchor at sector 256 (10.2), partition descriptor (10.5).
-    """
-    for sector_bytes in UDF_SECTORS:
-        anchor = sample.at(256 * sector_bytes, 512)
-        if not _is_tag(anchor, ANCHOR):
-            continue
-        length, first = struct.unpack_from("<II", anchor, 16)
-        for number in range(min(length // sector_bytes, VOLUME_SEQUENCE_LIMIT)):
-            descriptor = sample.at((first + number) * sector_bytes, 512)
-            if _is_tag(descriptor, PARTITION_DESCRIPTOR):
-                start, sectors = struct.unpack_from("<II", descriptor, 188)
-                return int(start + sectors) * sector_bytes
-            if not descriptor or _is_tag(descriptor, TERMINATOR):
-                break
-    return 0
-
-
-def _is_tag(descriptor: bytes, number: int) -> bool:
-    """ECMA-167, part 3, section 7.2: the tag's identifier, and the sum of its other bytes."""
-    if len(descriptor) < 16 or int.from_bytes(descriptor[:2], "little") != number:
-        return False
-    return (sum(descriptor[:4]) + sum(descriptor[5:16])) & 0xFF == descriptor[4]

@@ -145,6 +145,18 @@ async def test_when_ntt_is_killed_nothing_lives_on(
     await until_nothing_is_left_of(work)
 
 
+async def test_when_ntt_is_killed_while_a_driver_hangs_nothing_lives_on(image: Path, tmp_path: Path) -> None:
+    driver = hanging(tmp_path, "root").programs[0]
+    work = tmp_path / "work"
+    argv = [sys.executable, str(HERE / "mounting.py"), str(image), "made-up", "fuse", str(work), "0", "hold", driver]
+    async with running(argv, bound=False) as ntt:
+        with anyio.fail_after(20):
+            while not any(left.startswith("mount") for left in left_of(work)):
+                await anyio.lowlevel.checkpoint()
+        os.kill(ntt.pid, signal.SIGKILL)
+    await until_nothing_is_left_of(work)
+
+
 async def test_a_cancelled_session_leaves_nothing(image: Path, tmp_path: Path) -> None:
     with anyio.CancelScope() as scope:
         async with session_of(image, "xfs", KERNEL, tmp_path):

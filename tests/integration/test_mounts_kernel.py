@@ -16,6 +16,7 @@ from mounting import (
     behind,
     left_of,
     made_image,
+    options_of_mounts,
     seen_below,
     session_of,
     sha256,
@@ -140,6 +141,13 @@ async def test_a_sparse_file_is_holes_and_content(tmp_path: Path) -> None:
             assert found.read(7, 5 * MIB - 1, 3) == b"\0" + noise(MIB)[:2]
     holes = normalised((e.file_offset, e.file_offset + e.file_length) for e in extents if e.image_offset == -1)
     assert holes == ((0, 5 * MIB), (6 * MIB, 20 * MIB))
+
+
+async def test_every_mount_is_as_restricted_as_can_be(images: dict[str, Path], tmp_path: Path) -> None:
+    for route in (Route.KERNEL, Route.FUSE):
+        async with session_of(images["squashfs"], "squashfs", (route,), tmp_path):
+            options = options_of_mounts(tmp_path)
+        assert {"ro", "nosuid", "nodev", "noexec", "noatime", "nosymfollow"} <= options
 
 
 # ---------------------------------------------------------------- journals
