@@ -17,7 +17,7 @@ from ntt.readers.archive_stream import ArchiveStream
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.tsk_extents import HOLE, part_of
 
-PASSES, PASSES_BYTES = 50, 64 << 20  # a damaged member costs a pass: those behind it must be unpacked anew
+PASSES, PASSES_BYTES = 20, 8 << 30  # a damaged member costs a pass: those behind it must be unpacked anew
 CURSORS = 2  # large files are asked for ahead of small ones: each kind goes forward by itself
 UNICODE_FORMATS = (b"7z\xbc\xaf\x27\x1c", b"Rar!", b"PK")
 TAR_BLOCK = 512
@@ -186,8 +186,8 @@ class UnpackedMembers:
             cursor = max(fitting, key=lambda c: c.place)
             self._cursors.remove(cursor)
         else:
-            if self._failures and self._taken_bytes > PASSES * (self._source.size_bytes - self._start) + PASSES_BYTES:
-                raise ReadError(f"given up: the archive was read {PASSES} times over because of its damage")
+            if self._failures and self._taken_bytes > max(PASSES * self._source.size_bytes, PASSES_BYTES):
+                raise ReadError(f"given up: {self._taken_bytes:,} bytes were read because of the archive's damage")
             if len(self._cursors) == CURSORS:
                 self._cursors.pop(0).close()
             cursor = self._new()

@@ -6,6 +6,7 @@ What one damaged member holds does not concern the others. Names are the bytes o
 from __future__ import annotations
 
 import bz2
+import enum
 import lzma
 import stat
 import struct
@@ -21,7 +22,6 @@ from ntt.readers.archive_members import Member, Remark
 from ntt.readers.archive_zip_records import ENCRYPTED, LOCAL, MASKED, CentralDirectory, ZipRecord
 from ntt.readers.base import ImageSource, ReadError
 
-STORED, DEFLATED, BZIP2, LZMA, ZSTD, XZ = 0, 8, 12, 14, 93, 95
 NAMES = {1: "shrink", 2: "reduce", 3: "reduce", 4: "reduce", 5: "reduce", 6: "implode", 9: "deflate64", 98: "PPMd"}
 LOCAL_BYTES = 30
 BLOCK_BYTES = 128 << 10
@@ -29,6 +29,17 @@ LINK_LIMIT = 64 << 10
 WINDOW_LIMIT = 1 << 28
 LZMA_MEMORY = 1 << 29
 DECODING_ERRORS = (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, EOFError, ValueError)
+
+
+class Method(enum.IntEnum):
+    """4.4.5, those that are read here."""
+
+    STORED = 0
+    DEFLATED = 8
+    BZIP2 = 12
+    LZMA = 14
+    ZSTD = 93
+    XZ = 95
 
 
 class Packed:
@@ -57,17 +68,17 @@ class Unpacking:
         self._zstd = None
         self._decoder = None
         match record.method:
-            case 0:  # stored
+            case Method.STORED:
                 pass
-            case 8:
+            case Method.DEFLATED:
                 self._decoder = zlib.decompressobj(wbits=-15)
-            case 12:
+            case Method.BZIP2:
                 self._decoder = bz2.BZ2Decompressor()
-            case 14:
+            case Method.LZMA:
                 self._decoder = _lzma(packed)
-            case 95:
+            case Method.XZ:
                 self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LZMA_MEMORY)
-            case 93:
+            case Method.ZSTD:
                 unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT)
                 self._zstd = unpacker.stream_reader(packed)
             case method:
@@ -180,7 +191,7 @@ class ZipMembers:
         if refusal := _refusal(record):
             raise ReadError(refusal)
         wanted = max(min(length, record.size - offset), 0)
-        if wanted and record.method == STORED and within(self._unread, data_at, data_at + record.packed_bytes):
+        if wanted and record.method == Method.STORED and within(self._unread, data_at, data_at + record.packed_bytes):
             return self._source.read(data_at + offset, wanted)  # zeros where unread: its CRC cannot hold
         unpacking = self._unpacking_at(ordinal, record, data_at, offset)
         try:
@@ -213,7 +224,7 @@ class ZipMembers:
         record, data_at = self._located(ordinal)
         if not record.size:
             return []
-        if record.method == STORED and record.packed_bytes == record.size and not record.flags & ENCRYPTED:
+        if record.method == Method.STORED and record.packed_bytes == record.size and not record.flags & ENCRYPTED:
             return [Extent(0, record.size, data_at, record.size)]
         whole = Member(ordinal, b"", 0, record.size, 0, 0, 0, 0, b"", b"", data_at)
         return packed_extents(whole, [], data_at, data_at + max(record.packed_bytes, 1))

@@ -8,7 +8,9 @@ from ntt.readers.udf_probe import udf_size
 
 SECTOR_BYTES = 2048
 FIRST_DESCRIPTOR = 16
-UDF_SECTORS = sorted({16 + number * stride for stride in (1, 2, 4, 8, 16) for number in range(16)})  # large blocks too
+UDF_SECTORS = sorted(
+    {*range(16, 48), *(16 + n * stride for stride in (2, 4, 8, 16) for n in range(16))}
+)  # large blocks
 
 
 def optical(sample: Sample) -> Recognised | None:

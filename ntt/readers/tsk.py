@@ -133,7 +133,7 @@ def _open_tree(source: ImageSource, offset_bytes: int, size_bytes: int, fstype: 
             case "ntfs":
                 return NtfsTree(source, offset_bytes, size_bytes)
             case "ufs":
-                return UfsTree(source, offset_bytes, size_bytes, fstype)
+                return UfsTree(source, offset_bytes)
             case "apfs":
                 raise ReadError(NO_POOLS)
     except (OSError, OverflowError) as error:

@@ -18,9 +18,7 @@ TYPES = {
     "fat32": pytsk3.TSK_FS_TYPE_FAT32,
     "exfat": pytsk3.TSK_FS_TYPE_EXFAT,
     "ntfs": pytsk3.TSK_FS_TYPE_NTFS,
-    "ufs": pytsk3.TSK_FS_TYPE_FFS_DETECT,
 }
-NOTHING = (0, b"")
 BOOT_MARK, MARKED = b"\x55\xaa", ("fat12", "fat16", "fat32")
 LIBRARY_ERRORS = (OSError, OverflowError, RuntimeError)  # the last is what becomes of an OSError in `ImageDoor.read`
 CAUSE_LIMIT = 200  # characters of a library's error text that are worth keeping
@@ -29,23 +27,21 @@ CAUSE_LIMIT = 200  # characters of a library's error text that are worth keeping
 class ImageDoor(pytsk3.Img_Info):
     """The library's only way to the image: zeros beyond its end, so that truncated images open.
 
-    `stand_in` is (image offset, bytes) that are given instead of what lies there, until it is emptied: 0x55AA, which
-    the library insists on and floppies of the 1980s lack, or a superblock where it looks for one.
+    `mark_at` is the image offset where it insists on 0x55AA, which floppies of the 1980s lack; -1: nowhere.
     """
 
-    def __init__(self, source: ImageSource, size_bytes: int, stand_in: tuple[int, bytes] = NOTHING) -> None:
+    def __init__(self, source: ImageSource, size_bytes: int, mark_at: int = -1) -> None:
         self._source = source
         self._size_bytes = size_bytes
-        self.stand_in = stand_in
+        self._mark_at = mark_at
         super().__init__(url="", type=pytsk3.TSK_IMG_TYPE_EXTERNAL)
 
     def read(self, offset: int, size: int) -> bytes:
         content = self._source.read(offset, size)
-        at, instead = self.stand_in
-        start, end = max(at, offset), min(at + len(instead), offset + size)
-        if start >= end:
+        at = self._mark_at - offset
+        if self._mark_at < 0 or at < 0 or at + 2 > size:
             return content
-        return content[: start - offset] + instead[start - at : end - at] + content[end - offset :]
+        return content[:at] + BOOT_MARK + content[at + 2 :]
 
     def get_size(self) -> int:
         return self._size_bytes
@@ -60,21 +56,10 @@ def cause_of(error: Exception) -> str:
 
 
 class TskVolume:
-    """One opened file system. ReadError if The Sleuth Kit does not take it.
+    """One opened file system. ReadError if The Sleuth Kit does not take it."""
 
-    `superblock`: (byte of the volume, content) to be found there while it is opened, and not afterwards.
-    """
-
-    def __init__(
-        self,
-        source: ImageSource,
-        offset_bytes: int,
-        size_bytes: int,
-        fstype: str,
-        superblock: tuple[int, bytes] = NOTHING,
-    ) -> None:
+    def __init__(self, source: ImageSource, offset_bytes: int, size_bytes: int, fstype: str) -> None:
         self.source = source
-        self._superblock = superblock
         self.offset_bytes = offset_bytes
         self.size_bytes = size_bytes
         self._door, self._fs = self._open(max(source.size_bytes, offset_bytes + size_bytes), fstype)
@@ -89,12 +74,9 @@ class TskVolume:
 
     def _open(self, image_bytes: int, fstype: str) -> tuple[ImageDoor, pytsk3.FS_Info]:
         try:
-            at, content = (510, BOOT_MARK) if fstype in MARKED else self._superblock
-            door = ImageDoor(self.source, image_bytes, (self.offset_bytes + at, content))
-            opened = pytsk3.FS_Info(door, offset=self.offset_bytes, type=TYPES[fstype])
-            if fstype not in MARKED:
-                door.stand_in = NOTHING
-            return door, opened
+            mark_at = self.offset_bytes + 510 if fstype in MARKED else -1
+            door = ImageDoor(self.source, image_bytes, mark_at)
+            return door, pytsk3.FS_Info(door, offset=self.offset_bytes, type=TYPES[fstype])
         except LIBRARY_ERRORS as error:
             raise ReadError(cause_of(error)) from None
 

@@ -30,6 +30,10 @@ class UfsInode:
     gid: int
     pointers: bytes
 
+    def addresses(self, version: int, order: str) -> tuple[int, ...]:
+        """Twelve direct ones and three of indirect blocks, in fragments."""
+        return struct.unpack(f"{order}15{'I' if version == 1 else 'Q'}", self.pointers)
+
     @classmethod
     def parse(cls, raw: bytes, version: int, order: str) -> UfsInode:
         (mode,) = struct.unpack_from(f"{order}H", raw)
@@ -48,7 +52,7 @@ class UfsInode:
 
     def device(self, version: int, order: str) -> bytes:
         """`major:minor` as NetBSD and Linux pack them: 12 bits and 20 bits."""
-        (number,) = struct.unpack_from(f"{order}{'I' if version == 1 else 'Q'}", self.pointers)
+        number = self.addresses(version, order)[0]
         return b"%d:%d" % (number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ntt.model import VolumeFacts
 from ntt.readers.base import ImageSource
+from ntt.readers.ufs_blocks import Geometry
 
 PLACES = (65_536, 8192, 0, 262_144)  # where BSD looks, in its order
 SUPERBLOCK_BYTES = 1376
@@ -43,10 +44,17 @@ class UfsSuperblock:
     @property
     def is_plausible(self) -> bool:
         groups, block, fragment, per_block = self._numbers("4i", 44)
-        return groups > 0 and 4096 <= block <= 65_536 and 512 <= fragment <= block and per_block == block // fragment
+        powers = block > 0 and fragment > 0 and not block & block - 1 and not fragment & fragment - 1
+        return groups > 0 and powers and 4096 <= block <= 65_536 and fragment >= 512 and block == per_block * fragment
 
     def _numbers(self, kinds: str, at: int) -> tuple[int, ...]:
         return struct.unpack_from(f"{self.order}{kinds}", self.raw, at)
+
+    @property
+    def geometry(self) -> Geometry:
+        _, block_bytes, fragment_bytes, _ = self._numbers("4i", 44)
+        (fragments,) = self._numbers("q", 1080) if self.version == 2 else self._numbers("i", 36)
+        return Geometry(block_bytes, fragment_bytes, fragments, self.order, 8 if self.version == 2 else 4)
 
     @property
     def short_link_limit(self) -> int:

@@ -1,4 +1,7 @@
-"""UFS1 and UFS2 (BSD's FFS) as a tree: names and inodes from the raw structures, contents through The Sleuth Kit."""
+"""UFS1 and UFS2 (BSD's FFS) as a tree, from the raw structures alone.
+
+The Sleuth Kit reads UFS too, but runs without end on damaged directories and sizes, and knows no sub-seconds in UFS1.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +11,44 @@ from collections.abc import Iterator, Sequence
 from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.nodes import Child, Content, Node
-from ntt.readers.tsk_extents import HOLE, Run, run_extents
-from ntt.readers.tsk_volume import TskVolume
+from ntt.readers.tsk_extents import HOLE, part_of, run_extents
+from ntt.readers.ufs_blocks import block_runs
 from ntt.readers.ufs_inodes import UfsInode, UfsInodes, directory_names
-from ntt.readers.ufs_superblock import PLACES, UfsSuperblock
+from ntt.readers.ufs_superblock import UfsSuperblock
 
-CONTENT = frozenset({1})  # 4097 and 4098 are the blocks of the map itself
+ROOT = 2
 LINK_LIMIT = 1 << 16
 LISTED_AT_ONCE = 1 << 16  # directory bytes, whole blocks
+SIZE_LIMIT = 1 << 62
 FORMATS = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
 
 
 class UfsTree:
-    """Directories are those of 4.4BSD and later. ReadError if The Sleuth Kit does not take the file system."""
+    """Directories are those of 4.4BSD and later. ReadError if there is no superblock."""
 
-    def __init__(self, source: ImageSource, offset_bytes: int, size_bytes: int, fstype: str) -> None:
+    def __init__(self, source: ImageSource, offset_bytes: int) -> None:
         superblock = UfsSuperblock.find(source, offset_bytes)
         if superblock is None:
             raise ReadError("the superblock is damaged")
-        self.fstype = fstype
+        self.fstype = "ufs"
         self.label = superblock.label
+        self.root_ino = ROOT
         self._source = source
+        self._offset_bytes = offset_bytes
         self._superblock = superblock
+        self._geometry = superblock.geometry
         self._inodes = UfsInodes(source, offset_bytes, superblock)
-        self._volume = TskVolume(source, offset_bytes, size_bytes, fstype, _moved(superblock))
-        self.root_ino = self._volume.root_ino
+        self._mapped_ino = -1
+        self._mapped: list[Extent] = []
 
     def root(self) -> Node:
-        inode = self._inodes.inode(self.root_ino)
+        inode = self._inodes.inode(ROOT)
         if not stat.S_ISDIR(inode.mode):
             raise ReadError("the inode of the root directory is empty or damaged")
-        return self._node(self.root_ino, inode)
+        return self._node(ROOT, inode)
 
     def children(self, ino: int) -> Iterator[Child | WalkProblem]:
-        for extent in self.extents(ino):
+        for extent in tuple(self.extents(ino)):
             if extent.image_offset == HOLE:
                 continue
             for start in range(0, extent.image_length, LISTED_AT_ONCE):
@@ -51,12 +58,6 @@ class UfsTree:
                         yield WalkProblem("bad_record", ino, b"", f"the directory is {found}: names may be missing")
                     else:
                         yield self._child(*found)
-
-    def _bytes(self, position: int, length: int) -> bytes:
-        try:
-            return self._source.read(position, length)
-        except (OSError, OverflowError) as error:
-            raise ReadError(f"the image cannot be read at byte {position}: {error}") from None
 
     def _child(self, name: bytes, ino: int) -> Child | WalkProblem:
         try:
@@ -68,54 +69,64 @@ class UfsTree:
             return WalkProblem("bad_record", ino, name, str(error))
 
     def _node(self, ino: int, inode: UfsInode) -> Node:
-        target, first, size = b"", -1, min(inode.size, (1 << 63) - 1)
+        target, first = b"", -1
+        if inode.size >= SIZE_LIMIT:
+            raise ReadError("its inode is damaged")
         if stat.S_ISLNK(inode.mode):
             short = self._inodes.short_link(inode)
-            target = self.read(ino, 0, min(size, LINK_LIMIT)) if short is None else short
+            target = self.read(ino, 0, min(inode.size, LINK_LIMIT)) if short is None else short
         elif stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
             target = inode.device(self._superblock.version, self._superblock.order)
-        elif stat.S_ISREG(inode.mode) and size:
-            first = self._first_byte(ino)
-        return Node(inode.mode, size, inode.mtime_s, inode.mtime_ns, inode.uid, inode.gid, target, first)
+        elif stat.S_ISREG(inode.mode) and inode.size:
+            first = self._first_byte(inode)
+        return Node(inode.mode, inode.size, inode.mtime_s, inode.mtime_ns, inode.uid, inode.gid, target, first)
 
-    def _first_byte(self, ino: int) -> int:
+    def _first_byte(self, inode: UfsInode) -> int:
+        """The block map is read as far as its first block; the read itself reports what is wrong with it."""
         try:
-            return next((extent.image_offset for extent in self.extents(ino) if extent.image_offset >= 0), -1)
+            extents = self._extents(inode, first_only=True)
         except ReadError:
-            return -1  # only the order of reading depends on it; the read itself reports the cause
+            return -1
+        return next((extent.image_offset for extent in extents if extent.image_offset >= 0), -1)
 
     def content(self, ino: int) -> Content:
         size = self._inodes.inode(ino).size
         return Content(size, size, "")
 
     def read(self, ino: int, offset: int, length: int) -> bytes:
-        self._runs(ino)
-        return self._volume.read(ino, offset, length)
+        pieces = part_of(self.extents(ino), offset, length)
+        return b"".join(
+            bytes(piece.file_length)
+            if piece.image_offset == HOLE
+            else self._bytes(piece.image_offset, piece.image_length)
+            for piece in pieces
+        )
 
     def extents(self, ino: int) -> Sequence[Extent]:
-        volume = self._volume
-        return run_extents(self._runs(ino), volume.block_size, volume.offset_bytes, volume.size(ino))
+        if ino != self._mapped_ino:
+            self._mapped_ino = -1
+            self._mapped = self._extents(self._inodes.inode(ino))
+            self._mapped_ino = ino
+        return self._mapped
 
-    def _runs(self, ino: int) -> list[Run]:
-        """ReadError where the blocks do not reach to the file's end: what is read behind them would be made up."""
-        size = self._volume.size(ino)
-        if size != self._inodes.inode(ino).size:
-            raise ReadError("its inode is damaged")
-        runs = self._volume.runs(ino, CONTENT) or []
-        covered = max((run.file_block + run.blocks for run in runs), default=0) * self._volume.block_size
-        if covered < size:
-            raise ReadError(f"its blocks end {size - covered} bytes early")
-        return runs
+    def _extents(self, inode: UfsInode, first_only: bool = False) -> list[Extent]:
+        addresses = inode.addresses(self._superblock.version, self._superblock.order)
+        runs = block_runs(self._geometry, addresses, inode.size, self._at)
+        found = [run for run in (next(runs, None),) if run is not None] if first_only else list(runs)
+        return run_extents(found, self._geometry.fragment_bytes, self._offset_bytes, inode.size)
+
+    def _at(self, position: int, length: int) -> bytes:
+        return self._bytes(self._offset_bytes + position, length)
+
+    def _bytes(self, position: int, length: int) -> bytes:
+        try:
+            return self._source.read(position, length)
+        except (OSError, OverflowError) as error:
+            raise ReadError(f"the image cannot be read at byte {position}: {error}") from None
 
     def facts(self) -> VolumeFacts:
         return self._superblock.facts(self.fstype)
 
     def close(self) -> None:
-        self._volume.close()
-
-
-def _moved(superblock: UfsSuperblock) -> tuple[int, bytes]:
-    """The Sleuth Kit looks for UFS2 at 64 KiB only: `makefs` and small media have it elsewhere."""
-    if superblock.version == 2 and superblock.at != PLACES[0]:
-        return PLACES[0], superblock.raw
-    return 0, b""
+        self._mapped_ino = -1
+        self._mapped = []
