@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 from ntt.model import Extent
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.tsk_extents import HOLE, part_of
+from ntt.readers.tsk_extents import HOLE, Run, part_of
 
 STANDARD_INFORMATION, ATTRIBUTE_LIST, VOLUME_NAME, DATA = 0x10, 0x20, 0x60, 0x80
 END_OF_ATTRIBUTES = 0xFFFFFFFF
 EPOCH_1601 = 116_444_736_000_000_000  # 1970-01-01 in 100 ns from 1601-01-01
+WINDOW_BYTES = 64 << 10  # of the table that are read at once
 SECTOR_BYTES = 512  # the stride of the update sequence, whatever the disk's sectors are
+
+
+_HEADER = struct.Struct("<IIBBHH").unpack_from
 
 
 class Attribute(NamedTuple):
@@ -90,16 +94,22 @@ class MftRecord(NamedTuple):
 
     def attributes(self) -> Iterator[Attribute]:
         """Stops at the first attribute that contradicts itself."""
-        (at,) = struct.unpack_from("<H", self.raw, 20)
-        while at + 24 <= len(self.raw):
-            kind, length, non_resident, name_units, name_at, flags = struct.unpack_from("<IIBBHH", self.raw, at)
-            if kind == END_OF_ATTRIBUTES or length < 24 or at + length > len(self.raw):
+        end = len(self.raw)
+        at = self.raw[20] | self.raw[21] << 8
+        while at + 24 <= end:
+            kind, length, non_resident, name_units, name_at, flags = _HEADER(self.raw, at)
+            if kind == END_OF_ATTRIBUTES or length < 24 or at + length > end:
                 return
             raw = self.raw[at : at + length]
             if non_resident and length < 64:
                 return
-            yield Attribute(kind, raw[name_at : name_at + 2 * name_units], not non_resident, flags, at, raw)
+            name = raw[name_at : name_at + 2 * name_units] if name_units else b""
+            yield Attribute(kind, name, not non_resident, flags, at, raw)
             at += length
+
+    @property
+    def is_used_file(self) -> bool:
+        return self.raw[22] & 3 == 1  # in use, no directory
 
     @property
     def base(self) -> int:
@@ -167,27 +177,65 @@ def first_cluster(runs: bytes) -> int:
     return -1
 
 
+def mapped_runs(pairs: bytes) -> list[Run] | None:
+    """A mapping pairs array from cluster 0 on, holes included; None if it contradicts itself."""
+    runs: list[Run] = []
+    at, cluster, place = 0, 0, 0
+    while at < len(pairs) and pairs[at]:
+        length_bytes, offset_bytes = pairs[at] & 15, pairs[at] >> 4
+        middle, end = at + 1 + length_bytes, at + 1 + length_bytes + offset_bytes
+        count = int.from_bytes(pairs[at + 1 : middle], "little")
+        if end > len(pairs) or not 0 < count < 1 << 48:
+            return None
+        if offset_bytes:
+            place += int.from_bytes(pairs[middle:end], "little", signed=True)
+            if place < 0:
+                return None
+        runs.append(Run(cluster, count, place if offset_bytes else HOLE))
+        cluster += count
+        at = end
+    return runs
+
+
 class MasterFileTable:
     """Records by number. ReadError if a record lies outside the table or its update sequence does not hold."""
 
     def __init__(self, source: ImageSource, extents: Sequence[Extent], record_bytes: int) -> None:
         self._source = source
         self._extents = extents
+        self._last: tuple[int, MftRecord] | None = None  # content, extents and reading ask for the same in turn
+        self._window: tuple[int, bytes] = (-1, b"")  # neighbours are asked for in turn too
         self.record_bytes = record_bytes
 
     def record(self, number: int) -> MftRecord:
+        if self._last is None or self._last[0] != number:
+            self._last = (number, self._record(number))
+        return self._last[1]
+
+    def _record(self, number: int) -> MftRecord:
         extents = part_of(self._extents, number * self.record_bytes, self.record_bytes)
         try:
-            raw = b"".join(
-                self._source.read(extent.image_offset, extent.image_length)
-                for extent in extents
-                if extent.image_offset != HOLE
-            )
+            if len(extents) == 1 and extents[0].image_offset != HOLE and extents[0].file_length == self.record_bytes:
+                raw = self._through_window(extents[0].image_offset)
+            else:
+                raw = b"".join(
+                    self._source.read(extent.image_offset, extent.image_length)
+                    for extent in extents
+                    if extent.image_offset != HOLE
+                )
         except (OSError, OverflowError) as error:
             raise ReadError(f"record {number} cannot be read: {error}") from None
         if len(raw) != self.record_bytes or raw[:4] != b"FILE":
             raise ReadError(f"record {number} is none")
         return MftRecord(_put_right(raw, number), extents)
+
+    def _through_window(self, position: int) -> bytes:
+        start = position - position % WINDOW_BYTES
+        if position + self.record_bytes > start + WINDOW_BYTES:
+            return self._source.read(position, self.record_bytes)
+        if self._window[0] != start:
+            self._window = (start, self._source.read(start, WINDOW_BYTES))
+        return self._window[1][position - start : position - start + self.record_bytes]
 
 
 def _put_right(raw: bytes, number: int) -> bytes:

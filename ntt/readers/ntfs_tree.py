@@ -21,6 +21,7 @@ from ntt.readers.ntfs_links import (
     interix_file,
     reparse_point,
 )
+from ntt.readers.ntfs_plain import PlainFile, plain_file
 from ntt.readers.ntfs_records import ATTRIBUTE_LIST, DATA, VOLUME_NAME, DataPlace, MasterFileTable, Summary
 from ntt.readers.ntfs_streams import NtfsStreams, is_stream
 from ntt.readers.tsk_extents import compressed_extents, run_extents
@@ -55,6 +56,7 @@ class NtfsTree:
         extents = run_extents(runs, self._volume.block_size, offset_bytes, self._volume.size(0))
         self._records = MasterFileTable(source, extents, geometry.record_bytes)
         self._streams = NtfsStreams(self._volume, self._records)
+        self._last_plain: tuple[int, PlainFile | None] | None = None
         self.label = self._label()
 
     def root(self) -> Node:
@@ -125,6 +127,9 @@ class NtfsTree:
     def content(self, ino: int) -> Content:
         if is_stream(ino):
             return self._streams.content(ino)
+        plain = self._plain(ino)
+        if plain is not None:
+            return Content(plain.size, plain.valid_bytes, "")
         size = self._volume.size(ino)
         _, _, flags = self._records.record(ino).standard()
         refusal = self._special(ino, 0, flags).refusal if size else ""
@@ -137,11 +142,17 @@ class NtfsTree:
     def read(self, ino: int, offset: int, length: int) -> bytes:
         if is_stream(ino):
             return self._streams.read(ino, offset, length)
+        plain = self._plain(ino)
+        if plain is not None:
+            return plain.read(self._volume.source, offset, length)
         return self._volume.read(ino, offset, length)
 
     def extents(self, ino: int) -> Sequence[Extent]:
         if is_stream(ino):
             return self._streams.extents(ino)
+        plain = self._plain(ino)
+        if plain is not None:
+            return plain.extents
         volume = self._volume
         meta = volume.file(ino).info.meta
         if meta is not None and int(meta.type) == META_DIRECTORY:
@@ -158,6 +169,14 @@ class NtfsTree:
             return compressed_extents(runs, volume.block_size, volume.offset_bytes, size, place.unit_clusters)
         valid = None if place is None else place.valid_bytes
         return run_extents(runs, volume.block_size, volume.offset_bytes, size, valid)
+
+    def _plain(self, ino: int) -> PlainFile | None:
+        """The last one is kept: a file is read in many pieces."""
+        if self._last_plain is None or self._last_plain[0] != ino:
+            volume = self._volume
+            found = plain_file(self._records.record(ino), volume.block_size, volume.offset_bytes, volume.block_count)
+            self._last_plain = (ino, found)
+        return self._last_plain[1]
 
     def _index_extents(self, ino: int) -> Sequence[Extent]:
         """A directory's names: its record, and the blocks of `$I30` where it has outgrown that."""

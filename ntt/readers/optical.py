@@ -8,9 +8,8 @@ from ntt.readers.udf_probe import udf_size
 
 SECTOR_BYTES = 2048
 FIRST_DESCRIPTOR = 16
-UDF_SECTORS = sorted(
-    {*range(16, 48), *(16 + n * stride for stride in (2, 4, 8, 16) for n in range(16))}
-)  # large blocks
+LARGE_BLOCKS = (16 + number * stride for stride in (2, 4, 8, 16) for number in range(16))
+UDF_SECTORS = sorted({*range(16, 48), *LARGE_BLOCKS})
 
 
 def optical(sample: Sample) -> Recognised | None:

@@ -64,6 +64,7 @@ class TskVolume:
         self.size_bytes = size_bytes
         self._door, self._fs = self._open(max(source.size_bytes, offset_bytes + size_bytes), fstype)
         self.block_size = self._fs.info.block_size
+        self.block_count = self._fs.info.block_count
         own_bytes = self._fs.info.block_count * self.block_size
         if own_bytes > size_bytes:  # a cut partition: the blocks behind its end exist, as zeros
             self.size_bytes = own_bytes
