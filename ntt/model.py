@@ -105,12 +105,33 @@ class Volume(msgspec.Struct, frozen=True):
     tried: tuple[str, ...] = ()
 
 
+class TreeKind(msgspec.Struct, frozen=True):
+    """What can be relied on below a mount.
+
+    `extents_known`: FIEMAP answers with places in the volume. `numbers_kept`: inode numbers are those of the
+    medium, the same in every mount. `owners_kept`: so are users and groups; elsewhere they are given as 0.
+    `links_followed`: the driver shows links as what they point to.
+    """
+
+    extents_known: bool = False
+    numbers_kept: bool = False
+    owners_kept: bool = False
+    links_followed: bool = False
+
+
+class MountedRoot(msgspec.Struct, frozen=True):
+    """The root directory of a mounted volume as an open descriptor, which worker processes inherit."""
+
+    fd: int
+    kind: TreeKind = TreeKind()
+
+
 class VolumeFacts(msgspec.Struct, frozen=True):
     """What a file system says of itself. Sizes are bytes, times seconds from 1970 UTC; None: it does not say.
 
     `entries`: how many files, folders and links it counts or implies to be in use, without its own hidden ones;
     a listing that falls far short of it is suspect. `state` is "clean", "dirty" or empty where not kept.
-    `oddities` are sentences for people.
+    `journal_pending`: a journal holds changes that no reader here replays. `oddities` are sentences for people.
     """
 
     fstype: str
@@ -124,6 +145,7 @@ class VolumeFacts(msgspec.Struct, frozen=True):
     free_bytes: int | None = None
     entries: int | None = None
     state: str = ""
+    journal_pending: bool = False
     oddities: tuple[str, ...] = ()
 
 

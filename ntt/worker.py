@@ -20,8 +20,7 @@ from ntt.confinement.processor_time import ProcessorTime
 from ntt.copier.messages import Begin, StoreFailed, ToWorker
 from ntt.copier.reading import BatchReader, Source
 from ntt.copier.serving import Server
-from ntt.model import Route, Volume, VolumeStatus
-from ntt.mounts.messages import TreeKind
+from ntt.model import MountedRoot, Route, Volume, VolumeStatus
 from ntt.mounts.tree import MountedTree
 from ntt.pulse import Pulse
 from ntt.ranges import Ranges, within
@@ -94,13 +93,14 @@ def _load_what_comes_late(*, archives: bool) -> None:
             library()
 
 
-def _opened(image: ImageSource, roots: Mapping[int, int], volume: Volume) -> VolumeReader:
+def _opened(image: ImageSource, roots: Mapping[int, MountedRoot], volume: Volume) -> VolumeReader:
     """By a reader, or below the volume's mounted root. ReadError or OSError when it cannot be."""
     if not volume.route.is_mount:
         return open_volume(image, volume)
     if volume.index not in roots:
         raise ReadError("it is not mounted")
-    return MountedTree(roots[volume.index], volume, TreeKind(), image.unread)
+    root = roots[volume.index]
+    return MountedTree(root.fd, volume, root.kind, image.unread)
 
 
 def _open_sources(begin: Begin, image: ImageSource) -> tuple[dict[int, Source], dict[int, str]]:
@@ -191,7 +191,7 @@ def main() -> None:
     order = None if role == "report" else _receive(msgspec.msgpack.Decoder(Begin | Survey))
     copied = order.volumes if isinstance(order, Begin) else None
     _load_what_comes_late(archives=copied is None or any(volume.route is Route.ARCHIVE for volume in copied))
-    roots = tuple(order.roots.values()) if order is not None else ()
+    roots = tuple(root.fd for root in order.roots.values()) if order is not None else ()
     confined = confine(memory_bytes, roots, reads_mounts=bool(reads_mounts))
     if isinstance(order, Begin):
         _copy(order, desk)

@@ -137,5 +137,5 @@ def _with_conditions(own_pid: int, *, reads_mounts: bool) -> list[_Call]:
     # F_SETFL, which takes that away from a descriptor, is not among them
     calls += [_Call(name, 1, command) for name in ("fcntl", "fcntl64") for command in _DESCRIPTOR_COMMANDS]
     if reads_mounts:
-        calls += [_Call("openat", 2, 0, _WRITING), _Call("ioctl", 1, _FIEMAP)]
+        calls += [_Call("openat", 2, 0, _WRITING), _Call("ioctl", 1, _FIEMAP, 0xFFFFFFFF)]
     return calls

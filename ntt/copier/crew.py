@@ -16,7 +16,7 @@ from ntt.copier.places import Depot
 from ntt.copier.shift import InHand, Registrar, Rules, Shift
 from ntt.errors import MediumError
 from ntt.fence import WorkerDied, worker
-from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull, Volume
+from ntt.model import FileOutcome, MountedRoot, OutcomeBatch, OutcomeStatus, PackFull, Volume
 from ntt.ranges import Ranges
 
 DEATHS_IN_A_ROW = 40  # of workers that read not one byte: then the machine is at fault, not files
@@ -29,7 +29,7 @@ class Assignment:
     """One medium to copy. `image_fd` is open for reading; `run_id` keeps the names of temp files apart.
 
     `store` is how messages call the store; workers cannot reach it but through what they are handed.
-    `roots`: volume index -> open directory of a mounted volume.
+    `roots`: by volume index, of mounted volumes.
     """
 
     image_fd: int
@@ -37,7 +37,7 @@ class Assignment:
     unread: Ranges
     store: str
     run_id: str
-    roots: Mapping[int, int] = field(default_factory=dict)
+    roots: Mapping[int, MountedRoot] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Crew:
         """One worker, until there is nothing left to do or it dies."""
         decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
         about = self._assignment
-        roots = tuple(about.roots.values())
+        roots = tuple(root.fd for root in about.roots.values())
         memory_bytes = self._limits.memory_bytes
         async with worker(
             "copy", about.image_fd, memory_bytes, decoder, pass_fds=roots, reads_mounts=bool(roots)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ntt.model import OutcomeStatus, Volume
+from ntt.model import MountedRoot, OutcomeStatus, Volume
 from ntt.ranges import Ranges
 
 
@@ -28,7 +28,7 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     volumes: tuple[Volume, ...]
     unread: Ranges
     store: str
-    roots: dict[int, int] = {}
+    roots: dict[int, MountedRoot] = {}
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True):

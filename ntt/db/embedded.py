@@ -36,7 +36,7 @@ SERVER_SETTINGS = (
     ("listen_addresses", ""),
     ("unix_socket_permissions", "0700"),
     ("cluster_name", "ntt"),
-    ("max_connections", "40"),
+    ("max_connections", "200"),
     ("shared_buffers", "64MB"),
     ("wal_level", "minimal"),
     ("max_wal_senders", "0"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ntt.mounts.messages import TreeKind
+from ntt.model import TreeKind
 
 _FAT = ("fat12", "fat16", "fat32")
 _KNOWN = TreeKind(extents_known=True, numbers_kept=True, owners_kept=True)
@@ -17,6 +17,7 @@ _NOTHING = TreeKind()
 # FAT and its like keep no owners and modes; the same ones as the readers give
 _NO_OWNERS = "uid=0,gid=0,dmask=0022,fmask=0133"
 _NO_STREAMS = "alternate data streams are not listed by this route"
+_DIRTY_LOG = "its log holds changes that were not replayed: what was written last may be missing or incomplete"
 _NO_FORKS = "resource forks are not listed by this route"
 
 
@@ -55,7 +56,8 @@ KERNEL: dict[str, tuple[KernelType, ...]] = {
     "ext2": (KernelType("ext2", "errors=continue", _KNOWN), _EXT4),
     "ext3": (KernelType("ext3", "noload,errors=continue", _KNOWN), _EXT4),
     "ext4": (_EXT4,),
-    "xfs": (KernelType("xfs", "norecovery,nouuid", _KNOWN),),
+    # a read-only device cannot have its log replayed either: with a clean one the first succeeds, and says so
+    "xfs": (KernelType("xfs", "nouuid", _KNOWN), KernelType("xfs", "norecovery,nouuid", _KNOWN, (_DIRTY_LOG,))),
     "btrfs": (
         KernelType("btrfs", "rescue=nologreplay"),
         KernelType("btrfs", "rescue=usebackuproot:nologreplay"),
@@ -103,7 +105,7 @@ DRIVERS: tuple[Driver, ...] = (
         ("fuse2fs",),
         "fuse2fs",
         frozenset(("ext2", "ext3", "ext4")),
-        options="norecovery,no_default_opts,use_ino",
+        options="norecovery,no_default_opts,use_ino,fakeroot",  # the reader is another user
         offset_option="offset={offset}",
         kind=_KEPT,
     ),

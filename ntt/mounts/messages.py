@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from ntt.model import Route
+from ntt.model import Route, TreeKind
 
 MESSAGE_LIMIT_BYTES = 128 << 10  # below what a socket takes in one piece
 
@@ -24,20 +24,6 @@ class Through(enum.StrEnum):
 
     LOOP = "loop"
     FILE = "file"
-
-
-class TreeKind(msgspec.Struct, frozen=True):
-    """What can be relied on below a mount.
-
-    `extents_known`: FIEMAP answers with places in the volume. `numbers_kept`: inode numbers are those of the
-    medium, the same in every mount. `owners_kept`: so are users and groups; elsewhere they are given as 0.
-    `links_followed`: the driver shows links as what they point to.
-    """
-
-    extents_known: bool = False
-    numbers_kept: bool = False
-    owners_kept: bool = False
-    links_followed: bool = False
 
 
 class Attempt(msgspec.Struct, frozen=True):

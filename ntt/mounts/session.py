@@ -14,11 +14,11 @@ from pathlib import Path
 
 import anyio
 
-from ntt.model import Route, Volume
+from ntt.model import Route, TreeKind, Volume
 from ntt.mounts.drivers import DRIVERS, Driver
 from ntt.mounts.link import HelperGone, Link, helper
 from ntt.mounts.machine import Machine, ask_machine
-from ntt.mounts.messages import Answer, Task, TreeKind
+from ntt.mounts.messages import Answer, Task
 from ntt.mounts.plan import MountLimits, Plan, plan, programs
 
 __all__ = ["MountLimits", "MountSession", "Mounted", "Refused", "TreeKind", "mount_session"]

@@ -10,10 +10,9 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from ntt.model import Entry, Extent, Route, Volume, VolumeFacts, WalkProblem
+from ntt.model import Entry, Extent, Route, TreeKind, Volume, VolumeFacts, WalkProblem
 from ntt.mounts.contents import Contents
 from ntt.mounts.directories import Directories, Folder, Looks
-from ntt.mounts.messages import TreeKind
 from ntt.mounts.numbers import NumberSet, number_of
 from ntt.ranges import Ranges, intersection, normalised, total, within
 

@@ -1,6 +1,6 @@
 """An image -> the bytes of an archive in blocks, in order: as they are, or out of gzip, bzip2, xz with their checks.
 
-libarchive does not check gzip's CRC, and does not tell where an xz stream is cut: both would go unnoticed.
+libarchive does not check gzip's CRC, and is silent on what stands behind the end of gzip and bzip2.
 """
 
 from __future__ import annotations

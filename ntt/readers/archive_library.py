@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_int64, c_long, c_size_t, c_ssize_t, c_uint, c_void_p
 from functools import cache
+from typing import TYPE_CHECKING
 
 from ntt.readers.base import ReadError
 
@@ -23,7 +24,12 @@ SEEK_CALLBACK = CFUNCTYPE(c_int64, c_void_p, c_void_p, c_int64, c_int)
 LC_CTYPE_MASK = 1
 UTF_8, BYTES = b"C.UTF-8", b"C"  # in the locale C, names that are no ASCII come through as the bytes they are
 
-_SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
+if TYPE_CHECKING:
+    Number = type[c_int] | type[c_int64] | type[c_uint] | type[c_long] | type[c_size_t]
+    Pointer = type[ctypes._Pointer[c_void_p]] | type[ctypes._Pointer[c_int64]] | type[ctypes._Pointer[c_size_t]]
+    Argument = Number | Pointer | type[c_void_p] | type[c_char_p] | type[ctypes._CFunctionType]
+
+_SIGNATURES: dict[str, tuple[Argument, tuple[Argument, ...]]] = {
     "read_new": (c_void_p, ()),
     "read_free": (c_int, (c_void_p,)),
     "read_set_read_callback": (c_int, (c_void_p, READ_CALLBACK)),

@@ -44,6 +44,7 @@ class ArchiveStream:
         self._library = library
         self._names = names
         self._failure: ReadError | None = None
+        self._is_linear: bool | None = None
         self._block = b""  # what the library reads from; it must outlive the call
         self._entry = c_void_p()
         self._archive = library.new()
@@ -170,8 +171,10 @@ class ArchiveStream:
 
     @property
     def is_linear(self) -> bool:
-        """Contents stand in the image as they are."""
-        return not self.is_compressed and self.format in (lib.TAR, lib.CPIO, lib.AR)
+        """Contents stand in the image as they are; known from the first header on."""
+        if self._is_linear is None:
+            self._is_linear = not self.is_compressed and self.format in (lib.TAR, lib.CPIO, lib.AR)
+        return self._is_linear
 
     @property
     def data_at(self) -> int:

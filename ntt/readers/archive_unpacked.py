@@ -42,7 +42,7 @@ class UnpackedMembers:
         self._taken_bytes = 0
         self._failures = 0
         self._remark = remark
-        self._formats = lib.FORMATS
+        self._formats: tuple[str, ...] = lib.FORMATS
         self._unread = within(source.unread, start, source.size_bytes)
         head = source.read(start, 8)
         self._names = lib.UTF_8 if head.startswith(UNICODE_FORMATS) else lib.BYTES

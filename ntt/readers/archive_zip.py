@@ -18,6 +18,7 @@ import zstandard
 from ntt.model import Extent
 from ntt.ranges import within
 from ntt.readers.archive_cursor import packed_extents
+from ntt.readers.archive_feeds import Decoder
 from ntt.readers.archive_members import Member, Remark
 from ntt.readers.archive_zip_records import ENCRYPTED, LOCAL, MASKED, CentralDirectory, ZipRecord
 from ntt.readers.base import ImageSource, ReadError
@@ -28,6 +29,7 @@ BLOCK_BYTES = 128 << 10
 LINK_LIMIT = 64 << 10
 WINDOW_LIMIT = 1 << 28
 LZMA_MEMORY = 1 << 29
+ZSTD_PIECE_BYTES = 64  # a block of 4 bytes may stand for 128 KiB
 DECODING_ERRORS = (zlib.error, lzma.LZMAError, zstandard.ZstdError, OSError, EOFError, ValueError)
 
 
@@ -65,24 +67,7 @@ class Unpacking:
         self.crc = 0
         self._packed = packed
         self._waiting = b""
-        self._zstd = None
-        self._decoder = None
-        match record.method:
-            case Method.STORED:
-                pass
-            case Method.DEFLATED:
-                self._decoder = zlib.decompressobj(wbits=-15)
-            case Method.BZIP2:
-                self._decoder = bz2.BZ2Decompressor()
-            case Method.LZMA:
-                self._decoder = _lzma(packed)
-            case Method.XZ:
-                self._decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LZMA_MEMORY)
-            case Method.ZSTD:
-                unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT)
-                self._zstd = unpacker.stream_reader(packed)
-            case method:
-                raise ReadError(f"it is packed with {NAMES.get(method, f'method {method}')}, which is not read here")
+        self._decoder = None if record.method == Method.STORED else _decoder(record.method, packed)
 
     def read(self, length: int) -> bytes:
         """The next `length` bytes; fewer only at the end of the content."""
@@ -95,11 +80,9 @@ class Unpacking:
         return b"".join(parts)
 
     def _part(self, room: int) -> bytes:
+        if self._decoder is None:
+            return self._packed.read(room)
         try:
-            if self._zstd is not None:
-                return self._zstd.read(room)
-            if self._decoder is None:
-                return self._packed.read(room)
             while not self._decoder.eof:
                 found = self._decoder.decompress(self._waiting, room)
                 self._waiting = getattr(self._decoder, "unconsumed_tail", b"")
@@ -112,6 +95,45 @@ class Unpacking:
         except DECODING_ERRORS as error:
             raise ReadError(f"its packed content is damaged: {error}") from None
         return b""
+
+
+class ZstdDecoder:
+    """A decoder like those of zlib, bz2 and lzma: small pieces go in, and what does not fit into the answer waits."""
+
+    unused_data = b""
+
+    def __init__(self) -> None:
+        self._decoder = zstandard.ZstdDecompressor(max_window_size=WINDOW_LIMIT).decompressobj()
+        self._ready = b""
+        self.unconsumed_tail = b""
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof and not self._ready
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes:
+        while len(self._ready) < max_length and data and not self._decoder.eof:
+            self._ready += self._decoder.decompress(data[:ZSTD_PIECE_BYTES])
+            data = data[ZSTD_PIECE_BYTES:]
+        found, self._ready = self._ready[:max_length], self._ready[max_length:]
+        self.unconsumed_tail = data
+        return found
+
+
+def _decoder(method: int, packed: Packed) -> Decoder:
+    """ReadError for a method that is not read here."""
+    match method:
+        case Method.DEFLATED:
+            return zlib.decompressobj(wbits=-15)
+        case Method.BZIP2:
+            return bz2.BZ2Decompressor()
+        case Method.LZMA:
+            return _lzma(packed)
+        case Method.XZ:
+            return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LZMA_MEMORY)
+        case Method.ZSTD:
+            return ZstdDecoder()
+    raise ReadError(f"it is packed with {NAMES.get(method, f'method {method}')}, which is not read here")
 
 
 def _lzma(packed: Packed) -> lzma.LZMADecompressor:
@@ -154,6 +176,7 @@ class ZipMembers:
                 except ReadError as error:
                     yield Remark(f"the target of the link {ordinal + 1:,} cannot be read: {error}")
             size = record.size if is_regular else len(target)
+            place = self._content_at(ordinal, record) if is_regular and size else -1
             yield Member(
                 ordinal,
                 record.path,
@@ -165,9 +188,15 @@ class ZipMembers:
                 record.gid,
                 target,
                 b"",
-                record.local_at if size else -1,
+                place,
                 refusal,
             )
+
+    def _content_at(self, ordinal: int, record: ZipRecord) -> int:
+        try:
+            return self._located(ordinal)[1]
+        except ReadError:
+            return record.local_at  # only the order of reading depends on it
 
     def measure(self, ordinal: int) -> tuple[int, str]:
         return self._located(ordinal)[0].size, ""

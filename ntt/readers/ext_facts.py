@@ -96,6 +96,7 @@ def ext_facts(source: ImageSource, offset_bytes: int, fstype: str, label: str) -
         free_bytes=free * block_bytes if free <= blocks else None,
         entries=entries,
         state="dirty" if _is_dirty(fields) else "clean",
+        journal_pending=bool(fields.incompat & INCOMPAT_RECOVER),
         oddities=tuple(oddities),
     )
 

@@ -126,6 +126,7 @@ def _plus(source: ImageSource, block: bytes, offset_bytes: int, oddities: tuple[
         free_bytes=free * block_bytes,
         entries=files + folders,
         state="clean" if clean else "dirty",
+        journal_pending=is_pending,
         oddities=(*oddities, *filter(None, (names, journal))),
     )
     geometry = Geometry(offset_bytes, block_bytes, blocks)

@@ -73,7 +73,7 @@ class HfsWalk:
                     before = here
                 else:
                     parent, name, reason = found
-                    yield None, False, WalkProblem("bad_record", parent, self._catalog.form.shown(name), reason)
+                    yield None, False, WalkProblem("bad_record", parent or ROOT, self._catalog.form.shown(name), reason)
 
     # ------------------------------------------------------------ folders
 

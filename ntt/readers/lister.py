@@ -24,11 +24,15 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """How the walk of a volume ended: why early (empty: it did not), what the file system counts, how long it took."""
+    """How the walk of a volume ended: why early (empty: it did not), what the file system counts, how long it took.
+
+    `journal_pending`: changes in its journal were not replayed.
+    """
 
     failure: str
     counted: int | None = None
     seconds: float = 0.0
+    journal_pending: bool = False
 
 
 @dataclass(slots=True)
@@ -57,7 +61,7 @@ class Lister:
         """What the sink raises is passed on; what becomes of the worker is in the listing."""
         decoder: msgspec.msgpack.Decoder[FromSurvey] = msgspec.msgpack.Decoder(FromSurvey)
         listing = Listing()
-        roots = tuple(request.roots.values())
+        roots = tuple(root.fd for root in request.roots.values())
         async with worker(
             "walk", self.image_fd, self.memory_bytes, decoder, pass_fds=roots, reads_mounts=bool(roots)
         ) as walker:
@@ -94,9 +98,9 @@ async def _answers(walker: Worker[FromSurvey], listing: Listing, sink: Sink) -> 
                 since = time.monotonic()
             case Found() as found:
                 await sink.take(found)
-            case VolumeEnded(volume=volume, failure=failure, counted=counted):
+            case VolumeEnded(volume=volume, failure=failure, counted=counted, journal_pending=pending):
                 now = time.monotonic()
-                listing.walked[volume] = Walked(failure, counted, now - since)
+                listing.walked[volume] = Walked(failure, counted, now - since, pending)
                 since = now
             case SurveyDone():
                 return

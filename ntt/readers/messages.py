@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ntt.model import Entry, Layout, Route, Volume, WalkProblem
+from ntt.model import Entry, Layout, MountedRoot, Route, Volume, WalkProblem
 from ntt.ranges import Ranges
 
 
@@ -12,8 +12,8 @@ class Survey(msgspec.Struct, frozen=True, tag=True):
     """What to look at: the unread bytes of the image, and how large the medium claims to be.
 
     `cue` is the text of the cue sheet beside the image, or empty; `file_name` is what that calls the image. With
-    `volumes` the layout is known already: only these are walked. `roots`: volume index -> open directory, of those
-    that are read by path. `only`: volumes by other routes than this one are not walked.
+    `volumes` the layout is known already: only these are walked. `roots`: by volume index, of
+    those that are read by path. `only`: volumes by other routes than this one are not walked.
     """
 
     unread: Ranges
@@ -21,7 +21,7 @@ class Survey(msgspec.Struct, frozen=True, tag=True):
     cue: str = ""
     file_name: str = ""
     volumes: tuple[Volume, ...] | None = None
-    roots: dict[int, int] = {}
+    roots: dict[int, MountedRoot] = {}
     only: Route | None = None
 
 
@@ -42,12 +42,14 @@ class Found(msgspec.Struct, frozen=True, tag=True):
 class VolumeEnded(msgspec.Struct, frozen=True, tag=True):
     """A volume's walk is over; `failure` is empty, or says why it ended early.
 
-    `counted`: the entries that the file system itself counts, None where it does not say.
+    `counted`: the entries that the file system itself counts, None where it does not say. `journal_pending`: its
+    journal holds changes that were not replayed.
     """
 
     volume: int
     failure: str
     counted: int | None = None
+    journal_pending: bool = False
 
 
 class SurveyDone(msgspec.Struct, frozen=True, tag=True):

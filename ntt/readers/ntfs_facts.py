@@ -98,6 +98,7 @@ def ntfs_facts(volume: TskVolume, records: MasterFileTable, label: str) -> Volum
         free_bytes=None if used is None else (ntfs.clusters - used) * geometry.cluster_bytes,
         entries=entries,
         state=state,
+        journal_pending=is_log_clean is False,
         oddities=tuple(ntfs.oddities),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from ntt.model import Entry, Volume, VolumeStatus, WalkProblem
+from ntt.model import Entry, Volume, VolumeFacts, VolumeStatus, WalkProblem
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, SurveyDone, VolumeEnded
 from ntt.readers.volumes import detect
@@ -62,14 +62,16 @@ def _walk(volume: Volume, beat: Beat, open_volume: Callable[[Volume], VolumeRead
         failure = str(error)
     if entries or problems:
         yield Found(volume.index, tuple(entries), tuple(problems))
-    yield VolumeEnded(volume.index, failure, _counted(reader))
+    facts = _facts(reader)
+    counted, pending = (None, False) if facts is None else (facts.entries, facts.journal_pending)
+    yield VolumeEnded(volume.index, failure, counted, pending)
     reader.close()
 
 
-def _counted(reader: VolumeReader) -> int | None:
+def _facts(reader: VolumeReader) -> VolumeFacts | None:
     if reader.fstype in UNCOUNTED:
         return None
     try:
-        return reader.facts().entries
+        return reader.facts()
     except FAILURES:
         return None

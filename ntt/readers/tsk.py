@@ -19,7 +19,7 @@ NO_POOLS = "the volumes of an APFS container are a pool, and pytsk3 opens no poo
 
 
 class TskReader:
-    """ext2/3/4, FAT12/16/32, exFAT and NTFS; a `VolumeReader`. ReadError if the file system does not open.
+    """ext2/3/4, FAT12/16/32, exFAT, NTFS, and UFS; a `VolumeReader`. ReadError if the file system does not open.
 
     Times of FAT and exFAT carry no zone unless exFAT says so: the wall clock is taken as UTC. They are
     read from the raw entries, so the process's own time zone does not matter. FAT, exFAT and NTFS keep no

@@ -56,7 +56,7 @@ def facts_of(volume: UdfVolume) -> VolumeFacts:
         None if free is None or free > blocks else free * block_bytes,
         None if files is None else files + max(folders - 1, 0),
         _state(volume, integrity),
-        _oddities(volume),
+        oddities=_oddities(volume),
     )
 
 

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.ufs_superblock import UfsSuperblock
 
@@ -70,8 +71,11 @@ class UfsInodes:
         position = self._superblock.inode_position(ino, INODE_BYTES[version])
         if position < 0:
             raise ReadError(f"there is no inode {ino}")
+        start = self._offset_bytes + position
+        if within(self._source.unread, start, start + INODE_BYTES[version]):
+            raise ReadError(f"inode {ino} was not read")
         try:
-            raw = self._source.read(self._offset_bytes + position, INODE_BYTES[version])
+            raw = self._source.read(start, INODE_BYTES[version])
         except (OSError, OverflowError) as error:
             raise ReadError(f"the image cannot be read: {error}") from None
         return UfsInode.parse(raw, version, self._superblock.order)

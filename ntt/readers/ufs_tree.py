@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from ntt.model import Extent, VolumeFacts, WalkProblem
+from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.nodes import Child, Content, Node
 from ntt.readers.tsk_extents import HOLE, part_of, run_extents
@@ -116,7 +117,11 @@ class UfsTree:
         return run_extents(found, self._geometry.fragment_bytes, self._offset_bytes, inode.size)
 
     def _at(self, position: int, length: int) -> bytes:
-        return self._bytes(self._offset_bytes + position, length)
+        """A part of a block map: where it was not read, its zeros would pass for holes."""
+        start = self._offset_bytes + position
+        if within(self._source.unread, start, start + length):
+            raise ReadError("a part of its block map was not read")
+        return self._bytes(start, length)
 
     def _bytes(self, position: int, length: int) -> bytes:
         try:

@@ -21,7 +21,7 @@ from ntt.db.loading import Problem
 from ntt.db.outcomes import OutcomeWriter, Written
 from ntt.db.summary import Problems
 from ntt.errors import Interrupted, MediumError, NttError
-from ntt.model import FileOutcome, OutcomeBatch, PackFull, Route, Stage, Volume, VolumeStatus
+from ntt.model import FileOutcome, MountedRoot, OutcomeBatch, PackFull, Route, Stage, Volume, VolumeStatus
 from ntt.mounts.session import MountLimits, mount_session
 from ntt.progress import Stop
 from ntt.ranges import Ranges
@@ -57,7 +57,7 @@ class _Round:
     """One pass over what is pending: by which volumes and mounted roots, and what is told of it."""
 
     volumes: tuple[Volume, ...]
-    roots: Mapping[int, int]
+    roots: Mapping[int, MountedRoot]
     total: Written
     advance: Callable[[Written], None]
     failed: Callable[[FileOutcome], None]
@@ -121,7 +121,7 @@ class CopyStage:
     @asynccontextmanager
     async def _reachable(
         self, image: MediumImage, routes: Mapping[int, tuple[Route, ...]]
-    ) -> AsyncIterator[tuple[tuple[Volume, ...], Mapping[int, int], Mapping[int, str]]]:
+    ) -> AsyncIterator[tuple[tuple[Volume, ...], Mapping[int, MountedRoot], Mapping[int, str]]]:
         """The volumes, those of `routes` mounted or closed with the reason; their roots; how each is mounted."""
         if not routes:
             yield image.volumes, {}, {}
@@ -138,7 +138,7 @@ class CopyStage:
                     why = f"its volume cannot be mounted: {'; '.join(refused.tried)}"
                     volume = msgspec.structs.replace(volume, status=VolumeStatus.FINDING, finding=why)
                 volumes.append(volume)
-            roots = {index: mounted.root_fd for index, mounted in session.mounted.items()}
+            roots = {index: MountedRoot(mounted.root_fd, mounted.kind) for index, mounted in session.mounted.items()}
             yield tuple(volumes), roots, {index: mounted.how for index, mounted in session.mounted.items()}
 
     async def _second_opinion(

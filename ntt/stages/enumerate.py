@@ -11,7 +11,7 @@ import msgspec
 from ntt.db.connection import Database
 from ntt.db.loading import Load, Loaded, Problem, load
 from ntt.errors import MediumError
-from ntt.model import Layout, Route, Volume, VolumeStatus, WalkProblem
+from ntt.model import Layout, MountedRoot, Route, Volume, VolumeStatus, WalkProblem
 from ntt.mounts.session import MountLimits, MountSession, mount_session
 from ntt.ranges import Ranges
 from ntt.readers.lister import Lister, Listing, Walked
@@ -78,6 +78,7 @@ class EnumerateStage:
                 *walker.left_out(),
             ]
             problems += filter(None, (self._slow(index, walk, loading) for index, walk in walks.items()))
+            problems += [_unreplayed(index) for index, walk in walks.items() if walk.journal_pending]
             if not loading.loaded.files:
                 problems.append(_no_files(volumes, loading.loaded))
             await loading.problems(problems)
@@ -173,7 +174,7 @@ class EnumerateStage:
         as_mounted = msgspec.structs.replace(
             volume, route=mounted.route, status=VolumeStatus.READ, finding="", next_step=""
         )
-        root = {volume.index: mounted.root_fd}
+        root = {volume.index: MountedRoot(mounted.root_fd, mounted.kind)}
         found = await walker.instead(as_mounted, root)
         problems += [Problem("mount", remark, "", volume.index) for remark in mounted.remarks]
         if found is None:
@@ -224,7 +225,7 @@ class _Walker:
         self._problems = 0
         self.loading = loading
 
-    def of(self, volumes: Sequence[Volume], roots: dict[int, int] | None = None) -> Survey:
+    def of(self, volumes: Sequence[Volume], roots: dict[int, MountedRoot] | None = None) -> Survey:
         """To walk these volumes only."""
         image = self._image
         return Survey(image.unread, image.claimed_bytes, volumes=tuple(volumes), roots=roots or {})
@@ -232,7 +233,7 @@ class _Walker:
     async def walk(self, request: Survey) -> Listing:
         return await self._lister.walk(request, self)
 
-    async def instead(self, volume: Volume, roots: dict[int, int] | None = None) -> Walked | None:
+    async def instead(self, volume: Volume, roots: dict[int, MountedRoot] | None = None) -> Walked | None:
         """The volume walked anew; what it had is replaced if now there is more, or all. None: it stays as it was."""
         before = self.loading.loaded_of(volume.index).names
         async with self.loading.instead(volume.index) as keep:
@@ -278,6 +279,12 @@ def _unrecognised(image: ListedImage, listing: Listing) -> Layout:
     step = "keep the image: it is archived; look at a copy of it on a machine that holds nothing else"
     volume = Volume(1, "none", 0, image.claimed_bytes, "unknown", Route.NONE, VolumeStatus.FINDING, "", finding, step)
     return Layout("none", (volume,))
+
+
+def _unreplayed(index: int) -> Problem:
+    detail = f"the journal of volume {index} holds changes that are not replayed: what was written last may be missing"
+    step = "to have it too, replay the journal in a copy of the image (mount the copy read-write), and ingest that"
+    return Problem("journal_pending", detail, step, index)
 
 
 def _volume_problem(volume: Volume) -> Problem:

@@ -13,6 +13,7 @@ import functools
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -117,7 +118,7 @@ class Faults:
                 while True:
                     taken.append(bytes(1 << 20))
             case Do(code=code):
-                self.tell(_tried(eval, code, {**sys.modules, "tried": _tried, "pack": _pack}))
+                self.tell(_tried(eval, code, {**sys.modules, "tried": _tried, "pack": _pack, "root": _root}))
 
 
 class Fenced(Faults):
@@ -127,23 +128,23 @@ class Fenced(Faults):
         super().__init__(plan, role, main_pid)
         self._answers, answers = os.pipe()
         questions, self._questions = os.pipe()
-        worker_pid = os.getpid()
         if os.fork() == 0:
             try:
-                _serve_beside(Faults(plan, role, main_pid), worker_pid, questions, answers)
+                _serve_beside(Faults(plan, role, main_pid), questions, answers)
             finally:
                 os._exit(0)
         os.close(questions)
         os.close(answers)
 
-    def _asked(self, *question: str | int) -> list[int | str]:
+    def _asked(self, *question: str | int) -> list[int]:
         with self._alone:
             _write(self._questions, msgspec.json.encode(question) + b"\n")
             answer = _line(self._answers)
-        return msgspec.json.decode(answer, type=list[int | str])
+        return msgspec.json.decode(answer, type=list[int])
 
     def what(self, target: int | str) -> str:
-        return str(self._asked("what", target)[0])
+        """A worker writes to nothing else, and cannot look its descriptors up."""
+        return "pack" if isinstance(target, int) and _appends(target) else "blob"
 
     def due(self, kind: str, phase: str) -> list[Strike]:
         return [self.plan.strikes[int(number)] for number in self._asked("due", kind, phase)]
@@ -170,7 +171,7 @@ def _line(fd: int) -> bytes:
     return found
 
 
-def _serve_beside(faults: Faults, worker_pid: int, questions: int, answers: int) -> None:
+def _serve_beside(faults: Faults, questions: int, answers: int) -> None:
     """Until the worker has ended."""
     for fd in map(int, os.listdir("/proc/self/fd")):
         if fd not in (2, questions, answers):
@@ -179,10 +180,6 @@ def _serve_beside(faults: Faults, worker_pid: int, questions: int, answers: int)
     strikes = faults.plan.strikes
     while question := _line(questions):
         match msgspec.json.decode(question):
-            case ["what", int(fd)]:
-                answer: list[int | str] = [_what(os.readlink(f"/proc/{worker_pid}/fd/{fd}"))]
-            case ["what", str(path)]:
-                answer = [_what(path)]
             case ["due", kind, phase]:
                 answer = [strikes.index(strike) for strike in faults.due(kind, phase)]
             case ["allowance", kind, size_bytes]:
@@ -208,6 +205,18 @@ def _tried(call: Callable[..., object], *args: object) -> str:
 def _pack() -> int:
     """The worker's descriptor of its pack: the one that appends."""
     return next(fd for fd in range(3, 99) if _appends(fd))
+
+
+def _root() -> int:
+    """The worker's descriptor of the directory that a volume is mounted at."""
+    return next(fd for fd in range(3, 99) if _is_folder(fd))
+
+
+def _is_folder(fd: int) -> bool:
+    try:
+        return stat.S_ISDIR(os.fstat(fd).st_mode)
+    except OSError:
+        return False
 
 
 def _appends(fd: int) -> bool:

@@ -40,7 +40,7 @@ class Swell(msgspec.Struct, frozen=True, tag=True):
 class Do(msgspec.Struct, frozen=True, tag=True):
     """The process evaluates Python; what that is, or the error, goes to the end of the file `answers`.
 
-    It has all modules that are loaded; `tried(call, ...)`, which returns errors; `pack()`, a descriptor.
+    It has all modules that are loaded; `tried(call, ...)`, which returns errors; `pack()` and `root()`, descriptors.
     """
 
     code: str

@@ -16,6 +16,23 @@ from time import monotonic
 import msgspec
 from fault_plan import ENVIRONMENT, INJECTION, Plan, Strike
 
+PROJECT = Path(__file__).resolve().parents[2]
+# N FOLDER... hides each folder, M FOLDER... shows each of these in it again; the rest is the command
+OPEN_UP = """set -e
+n=$1; shift; hidden=""
+while [ "$n" -gt 0 ]; do hidden="$hidden $1"; shift; n=$((n - 1)); done
+n=$1; shift; stage=$(mktemp -d); i=0
+mount -t tmpfs stage "$stage"
+while [ "$i" -lt "$n" ]; do
+    mkdir "$stage/$i"; mount --bind "$1" "$stage/$i"; echo "$1" >"$stage/$i.path"; shift; i=$((i + 1))
+done
+for folder in $hidden; do mount -t tmpfs -o mode=755 hidden "$folder"; done
+while [ "$i" -gt 0 ]; do
+    i=$((i - 1)); path=$(cat "$stage/$i.path"); mkdir -p "$path"; mount --bind "$stage/$i" "$path"
+done
+umount -l "$stage"; rmdir "$stage"
+exec "$@"
+"""
 RUN_LIMIT_S = 60
 WAIT_LIMIT_S = 20
 MARK = "NTT_TEST_HOME"  # in the environment of all processes of a run, to find those it left
@@ -48,8 +65,7 @@ class Ended:
 class Machine:
     """Where NTT keeps what it has; `database_url` None: the home's own server. `settings` become NTT_* variables.
 
-    `user`: who runs it, if not who runs the test; the home's folder is then theirs. So that they can run an
-    interpreter that lies below somebody else's home, they may read everything.
+    `user`: who runs it, if not who runs the test; the folder of the home is then theirs.
     """
 
     home: Path
@@ -148,8 +164,19 @@ class Running:
 
 
 def _as_user(user: int) -> list[str]:
-    rights = ["--inh-caps", "-all,+dac_read_search", "--ambient-caps", "-all,+dac_read_search"]
-    return ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", *rights, "--"]
+    """For the front of a command. The program and its interpreter may lie in a home that others cannot enter:
+    in a mount namespace of the command's own, they can."""
+    needed = dict.fromkeys(str(path) for path in (PROJECT, Path(sys.base_prefix)))
+    closed = dict.fromkeys(folder for path in needed if (folder := _closed_to_others(Path(path))))
+    return [
+        *("unshare", "--mount", "sh", "-c", OPEN_UP, "sh", str(len(closed)), *closed, str(len(needed)), *needed),
+        *("setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "--"),
+    ]
+
+
+def _closed_to_others(path: Path) -> str:
+    """The first folder on the way to it that others cannot enter, or nothing."""
+    return next((str(folder) for folder in (*reversed(path.parents), path) if not folder.stat().st_mode & 0o001), "")
 
 
 def _injected(plan: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -13,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from blake3 import blake3
 from catalogue_state import broken_promises, rows, state_of, unfinished_business
 from fault_plan import Do, Hang, KillNtt, Spin, Strike, Swell, answers_of, steps_of
 from ntt_runs import Machine, until
@@ -25,7 +26,7 @@ from ntt.fence import missing_layers
 
 VICTIM = b"folder 0/00123.bin"
 NOBODY = 65534
-SOMEBODY = 12_345
+DAC_READ_SEARCH = 1 << 2
 READER_ALONE = {"NTT_ONLY_ROUTE": "tsk"}  # a mount would have its own attempts after it
 INSIDE = {"copy": "file", "walk": "walk pread"}  # a step behind the fence, by role
 DENIED = ("Function not implemented", "Operation not permitted", "Permission denied")
@@ -135,6 +136,37 @@ def test_a_worker_opens_reads_writes_starts_and_stops_nothing(
     assert secret.read_text() == "the secret"
 
 
+def test_a_worker_below_a_mount_may_read_all_of_it_and_nothing_beside_it(
+    tmp_path: Path, database_url: str, whole: RescueMedium, secret: Path
+) -> None:
+    machine = Machine(tmp_path / "home", database_url, {"NTT_WORKERS": "1", "NTT_ONLY_ROUTE": "kernel"})
+    closed = replace(whole, image=tmp_path / "medium.img")
+    shutil.copyfile(whole.image, closed.image)
+    names = [os.fsdecode(path) for path in whole.files]
+    commands = [f'sif "/{name}" mode 0100000' for name in names] + ['sif "/folder 0" mode 040000']
+    subprocess.run(["debugfs", "-w", closed.image], input="\n".join(commands).encode(), check=True, capture_output=True)
+    with stopped_inside(machine, closed, "copy") as pid:
+        status = status_of(pid)
+        held = {name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+        assert held == {"CapInh": 0, "CapPrm": DAC_READ_SEARCH, "CapEff": DAC_READ_SEARCH, "CapBnd": 0, "CapAmb": 0}
+        assert status["Uid"].split() == [str(NOBODY)] * 4
+    *answers, places = tried(
+        machine,
+        closed,
+        "file",
+        f"open({str(secret)!r}).read()",
+        "open('/etc/passwd').read()",
+        "os.listdir('/')",
+        "os.open('mine', os.O_WRONLY | os.O_CREAT, dir_fd=root())",
+        "socket.socket()",
+        "[*sys.modules['ntt.mounts.fiemap'].pieces(os.open('of its own', os.O_RDONLY, dir_fd=root()), 1)]",
+    )
+    assert [answer for answer in answers if not any(denied in answer for denied in DENIED)] == []
+    assert "Piece(logical=0, " in places
+    assert rows(database_url, "SELECT DISTINCT route FROM volume") == [("kernel",)]
+    assert state_of(database_url, blake3(closed.image.read_bytes()).hexdigest()).files == whole.files
+
+
 def test_a_worker_adds_to_its_pack_and_cannot_harm_what_is_in_it(
     machine: Machine, database_url: str, whole: RescueMedium, long: RescueMedium
 ) -> None:
@@ -209,15 +241,14 @@ def common_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_an_ordinary_user_gets_the_same_files_and_the_same_fence(
-    common_folder: Path, database_url: str, whole: RescueMedium, secret: Path
-) -> None:
-    os.chown(secret, SOMEBODY, SOMEBODY)
+def test_an_ordinary_user_gets_the_same_files_and_the_same_fence(common_folder: Path, whole: RescueMedium) -> None:
+    user = pwd.getpwnam("daemon").pw_uid
+    secret = common_folder / "secret"
+    secret.write_text("theirs")
+    os.chown(secret, user, user)
     theirs = replace(whole, image=common_folder / "medium.img")
     shutil.copyfile(whole.image, theirs.image)
-    (server,) = parse_qs(urlsplit(database_url).query)["host"]
-    os.chmod(f"{server}/.s.PGSQL.5432", 0o777)
-    machine = Machine(common_folder / "home", database_url, user=SOMEBODY)
+    machine = Machine(common_folder / "home", settings={"NTT_WORKERS": "1"}, user=user)
     answers = tried(
         machine,
         theirs,
@@ -228,11 +259,13 @@ def test_an_ordinary_user_gets_the_same_files_and_the_same_fence(
         "os.kill(os.getppid(), 0)",
         "os.fork()",
     )
-    assert answers[0] == str((SOMEBODY,) * 3)
+    assert answers[0] == str((user,) * 3)
     assert [answer for answer in answers[1:] if DENIED[0] not in answer] == []
-    assert {path.stat().st_uid for path in machine.store.rglob("*")} == {SOMEBODY}
-    assert state_of(database_url, whole.image_hash).files == whole.files
-    assert unfinished_business(database_url, machine, theirs) == []
+    assert {path.stat().st_uid for path in machine.store.rglob("*")} == {user}
+    packs = (machine.store / "packs").iterdir()
+    stored = [name for pack in packs for name in subprocess.check_output(["tar", "-tf", pack], text=True).split()]
+    assert sorted(stored) == sorted({file.blob for file in whole.files.values()})
+    assert machine.processes() == []
 
 
 async def test_this_machine_offers_every_layer_of_the_fence() -> None:

@@ -12,6 +12,7 @@ from time import monotonic
 import anyio
 import msgspec
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from media_images import noise, written
 from mounting import (
     LIMITS,
@@ -66,11 +67,11 @@ mfusepy.FUSE(Hangs(), sys.argv[2], foreground=True, allow_other=True)
 READS = """
 import os, sys
 fd = os.open("file", os.O_RDONLY, dir_fd=int(sys.argv[1]))
-print("reading", flush=True)
+os.write(1, b"reading\\n")
 try:
     os.read(fd, 1)
 except OSError:
-    print("failed", flush=True)
+    os.write(1, b"failed\\n")
 """
 
 
@@ -135,7 +136,8 @@ async def test_when_ntt_is_killed_nothing_lives_on(
     argv = [sys.executable, str(HERE / "mounting.py"), str(image), fstype, routes, str(work), "0", "hold"]
     async with running(argv, stdout=subprocess.PIPE, bound=False) as ntt:
         assert ntt.process.stdout is not None
-        assert msgspec.json.decode(await ntt.process.stdout.receive(), type=Told).how != ""
+        line = await BufferedByteReceiveStream(ntt.process.stdout).receive_until(b"\n", 1 << 20)
+        assert msgspec.json.decode(line, type=Told).how != ""
         (helper,) = helpers_of(work)
         for victim in [ntt.pid] if killed == "NTT" else [helper, ntt.pid]:
             os.kill(victim, signal.SIGKILL)

@@ -26,5 +26,7 @@ def test_f011_a_dirty_journal_is_not_replayed_and_hides_no_file(
     assert os.stat(image).st_mtime_ns == stamps
     (volume,) = report.volumes
     assert volume.status == "read", volume.finding
+    told = " ".join(report.problems)
+    assert "not replayed" in told
     files = {path.decode(): content for path, content in catalogue.files(report.medium_hash).items()}
     assert files == CONTENTS

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from disk_images import Walked, noise, opened
+from disk_images import Walked, bytes_at, noise, opened, paths_below, run
 
 from ntt.model import Entry, Route, Volume, VolumeStatus, WalkProblem
 from ntt.ranges import Ranges
@@ -74,3 +75,42 @@ def small_tree(root: Path) -> Path:
         os.utime(root / name, (0, 1_100_000_000 + 2 * index))
     (root / "link").symlink_to("folder/text")
     return root
+
+
+COMPRESSORS = {"": "", ".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".lz4": "lz4 -B4", ".lzma": "lzma"}
+
+
+def tar_of(tree: Path, image: Path, *options: str, compressor: str = "") -> Path:
+    packed = ["-I", compressor] if compressor else []
+    run("tar", "-C", tree, *packed, *options, "-cf", image, ".")
+    return image
+
+
+def assert_tree(source: ImageSource, reader: ArchiveReader, tree: Path, *, has_owners: bool = True) -> None:
+    found, ended_by = listed(reader)
+    assert (found.problems, ended_by) == ((), "")
+    expected = paths_below(tree)
+    assert set(found.entries) == set(expected)
+    for path, original in expected.items():
+        entry, status = found.entries[path], original.lstat()
+        assert stat.S_IFMT(entry.mode) == stat.S_IFMT(status.st_mode), path
+        if not path:
+            continue
+        if has_owners:
+            assert (entry.mode, entry.uid, entry.gid) == (status.st_mode, status.st_uid, status.st_gid)
+        if stat.S_ISLNK(status.st_mode):
+            assert entry.link_target == os.fsencode(original.readlink())
+        elif stat.S_ISREG(status.st_mode):
+            assert entry.mtime_s == status.st_mtime_ns // 10**9
+            assert_content(source, reader, entry, original.read_bytes())
+
+
+def assert_content(source: ImageSource, reader: ArchiveReader, entry: Entry, content: bytes) -> None:
+    assert entry.size == len(content)
+    assert content_of(reader, entry) == content
+    assert reader.read(entry.ino, entry.size, 10) == b""
+    extents = reader.extents(entry.ino)
+    assert sum(extent.file_length for extent in extents) == len(content)
+    linear = all(extent.file_length == extent.image_length for extent in extents)
+    if linear and content:
+        assert bytes_at(source, extents) == content

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import pytsk3
 from disk_images import bytes_at, noise, opened, paths_below, run, unix_tree, walked
 from test_mutated_images import mutated
 
@@ -72,6 +73,36 @@ def test_ufs_keeps_names_contents_times_owners_links_and_devices(version: int, o
         assert f"UFS{version}" in facts.oddities[0]
 
 
+def test_the_sleuth_kit_reads_the_same_contents_at_the_same_places(tmp_path: Path) -> None:
+    image = ufs_image(tmp_path / "image", 1, "be", unix_tree(tmp_path / "tree"))
+    system = pytsk3.FS_Info(pytsk3.Img_Info(str(image)), type=pytsk3.TSK_FS_TYPE_FFS_DETECT)
+    with tsk_reader(image) as (_, reader):
+        for entry in walked(reader).all_entries:
+            if entry.is_regular:
+                file = system.open_meta(inode=entry.ino)
+                assert (file.read_random(0, entry.size) if entry.size else b"") == content_of(reader, entry)
+                places = [run.addr * 1024 for run in next(iter(file)) if not int(run.flags)]
+                assert places[:1] == ([entry.first_byte] if entry.size else [])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_unread_block_map_is_an_error_and_not_a_hole(version: int, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "big").write_bytes(noise(400_000))
+    (tree / "small").write_bytes(b"small")
+    image = ufs_image(tmp_path / "image", version, "le", tree, "4m")
+    with tsk_reader(image) as (_, reader):
+        first, second = reader.extents(walked(reader).entries[b"big"].ino)
+    between = first.image_offset + first.image_length
+    assert second.image_offset == between + 8192  # the indirect block
+    with tsk_reader(image, unread=((between, between + 512),)) as (_, reader):
+        entries = walked(reader).entries
+        with pytest.raises(ReadError, match="block map"):
+            reader.read(entries[b"big"].ino, 0, 10)
+        assert content_of(reader, entries[b"small"]) == b"small"
+
+
 @pytest.mark.parametrize(("version", "order"), VARIANTS)
 def test_ufs_is_read_at_an_odd_offset_and_its_sub_seconds_are_kept(version: int, order: str, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
@@ -91,7 +122,7 @@ def test_ufs_is_read_at_an_odd_offset_and_its_sub_seconds_are_kept(version: int,
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_was_read_for_a_superblock_elsewhere_does_not_hide_the_content_there(version: int, tmp_path: Path) -> None:
+def test_content_that_lies_where_a_superblock_is_looked_for_is_content(version: int, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "file").write_bytes(noise(900_000))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+import anyio
 import pytest
 from media_images import MIB, noise, ntfs_image, run, written
 from mounting import (
@@ -190,3 +192,43 @@ async def test_7z_stops_where_the_disk_would_be_full(plain: Path, tmp_path: Path
     limits = MountLimits(reserve_bytes=1 << 60)
     async with session_of(image, "udf", UNPACKED, tmp_path / "work", limits=limits) as (session, _):
         assert "no room to unpack it" in session.refused[1].tried[0]
+
+
+# ---------------------------------------------------------------- who reads
+
+READS_ALL = """
+import os, sys
+refused = []
+for folder, folders, files, fd in os.fwalk(".", dir_fd=int(sys.argv[1]), onerror=refused.append):
+    for name in files:
+        try:
+            with open(name, "rb", opener=lambda path, flags: os.open(path, flags, dir_fd=fd)) as file:
+                file.read()
+        except OSError as error:
+            refused.append(error)
+print(os.getuid(), refused)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "route", "driver"),
+    [
+        ("ext4", Route.KERNEL, ""),
+        ("ext4", Route.FUSE, "fuse2fs"),
+        ("ext4", Route.FUSE, "grub-mount"),
+        ("squashfs", Route.FUSE, "squashfuse"),
+        ("squashfs", Route.SEVENZIP, ""),
+    ],
+)
+async def test_another_user_may_read_everything(kind: str, route: Route, driver: str, tmp_path: Path) -> None:
+    tree = written(tmp_path / "tree", {"folder/file": b"secret", "file": b"secret too"})
+    (tree / "folder").chmod(0o700)
+    (tree / "file").chmod(0o600)
+    image = made_image(kind, tmp_path / "image", tree)
+    only = [one for one in DRIVERS if driver in one.programs]
+    async with session_of(image, kind, (route,), tmp_path / "work", drivers=only) as (session, _):
+        root_fd = session.mounted[1].root_fd
+        rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--no-new-privs")
+        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *rights)
+        done = await anyio.run_process([*nobody, sys.executable, "-c", READS_ALL, str(root_fd)], pass_fds=[root_fd])
+    assert done.stdout == b"65534 []\n"

@@ -222,8 +222,9 @@ async def test_what_is_no_such_file_system_is_refused_with_every_reason(tmp_path
     image.write_bytes(noise(4 * MIB))
     async with session_of(image, "xfs", (Route.KERNEL, Route.FUSE), tmp_path / "work") as (session, _):
         refused = session.refused[1]
-    assert refused.tried[0].startswith("kernel xfs (ro,norecovery,nouuid): the kernel does not take it: ")
-    assert refused.tried[1].startswith("fuse grub-mount: ")
+    assert refused.tried[0].startswith("kernel xfs (ro,nouuid): the kernel does not take it: ")
+    assert refused.tried[1].startswith("kernel xfs (ro,norecovery,nouuid): the kernel does not take it: ")
+    assert refused.tried[2].startswith("fuse grub-mount: ")
     assert refused.next_step
     await until_nothing_is_left_of(tmp_path)
 
