@@ -84,5 +84,7 @@ def load_settings(home: Path | None, database_url: str | None) -> Settings:
         first = wrong.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "ntt.toml"
         raise UsageError(f"setting {where}: {first['msg']}", "correct the flag, NTT_* variable or ntt.toml") from None
+    except OSError as wrong:
+        raise UsageError(f"the settings cannot be read: {wrong.strerror}: {wrong.filename}", "check --home") from None
     except ValueError as wrong:
         raise UsageError(f"ntt.toml cannot be read: {wrong}", "correct or remove it") from None

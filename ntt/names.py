@@ -37,6 +37,20 @@ def printable(text: bytes | str) -> str:
     return "".join(map(_shown, text))
 
 
+def json_printable(document: str) -> str:
+    """A JSON document that means the same, and holds nothing that could control a terminal."""
+    if document.isascii():  # JSON itself escapes what is below a space
+        return document
+    return "".join(map(_json_shown, document))
+
+
+def _json_shown(character: str) -> str:
+    if character.isascii() or unicodedata.category(character) not in _UNSAFE:
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
+
+
 def _shown(character: str) -> str:
     if character in _ESCAPES:
         return _ESCAPES[character]

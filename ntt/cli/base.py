@@ -16,7 +16,7 @@ import typer
 from ntt.config import Settings, load_settings
 from ntt.db.runs import first_cause
 from ntt.errors import EXIT_INTERRUPTED, NttError
-from ntt.names import printable
+from ntt.names import json_printable, printable
 from ntt.progress import Stop
 
 EPILOG = "Exit status: 0 all done; 1 done, with problems recorded; 2 usage; 3 failed; 130 interrupted (resumable)."
@@ -41,7 +41,7 @@ def say(text: str) -> None:
 
 
 def say_json(value: object) -> None:
-    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    say(json_printable(msgspec.json.format(msgspec.json.encode(value), indent=2).decode()))
 
 
 def complain(text: str) -> None:

@@ -22,7 +22,7 @@ from ntt.progress import Stop
 
 @cli.command(epilog=EPILOG)
 def ingest(
-    images: Annotated[list[Path], typer.Argument(help="image files; never moved, changed or deleted")],
+    images: Annotated[list[Path], typer.Argument(help="image files; never moved, changed or deleted", readable=False)],
     map_path: Annotated[Path | None, typer.Option("--map", help="the ddrescue mapfile of the image")] = None,
     label: Annotated[str | None, typer.Option("--label", help="what people call this medium")] = None,
     no_archive: Annotated[bool, typer.Option("--no-archive", help="leave out the archive stage")] = False,

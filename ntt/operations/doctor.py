@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import sys
+from ctypes.util import find_library
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from ntt.db.binaries import find_binaries
 from ntt.db.places import places_in
 from ntt.db.server_user import choose_user
 from ntt.errors import DatabaseError
+from ntt.mounts.drivers import DRIVERS, KERNEL
+from ntt.mounts.machine import ask_machine
+from ntt.mounts.plan import programs
+from ntt.readers.archive_library import library
+from ntt.readers.base import ReadError
 
 LITTLE_SPACE_BYTES = 2 << 30
 MINIMUM_PYTHON = (3, 11)
@@ -61,8 +67,9 @@ _PROGRAMS = (
 
 async def doctor(settings: Settings) -> DoctorReport:
     """Looks, changes nothing, and needs no database."""
-    checks = [_python(), _reader()]
+    checks = [_python(), _reader(), _archives(), _filter()]
     checks += [_program(*program) for program in _PROGRAMS]
+    checks += await _mounts()
     checks += await _database(settings)
     folders = (("home", settings.home), ("store", settings.store_dir), ("archives", settings.archive_dir))
     for name, folder in folders:
@@ -84,6 +91,40 @@ def _reader() -> Check:
     except ImportError as error:
         return Check("pytsk3", State.MISSING, purpose, str(error), "`pip install pytsk3`")
     return Check("pytsk3", State.OK, purpose, str(module.__file__), "")
+
+
+def _archives() -> Check:
+    purpose = "reads images that are archives"
+    try:
+        library()
+    except ReadError as error:
+        return Check("libarchive", State.WARNING, purpose, str(error), "`apt install libarchive13`")
+    return Check("libarchive", State.OK, purpose, "libarchive.so.13", "")
+
+
+def _filter() -> Check:
+    purpose = "keeps what a hostile image may take over from the rest of this machine"
+    if find_library("seccomp") is None:
+        return Check("libseccomp", State.WARNING, purpose, "not installed", "`apt install libseccomp2`")
+    return Check("libseccomp", State.OK, purpose, "libseccomp.so.2", "")
+
+
+async def _mounts() -> list[Check]:
+    """What this machine mounts for the file systems that no reader opens."""
+    here = await ask_machine(programs())
+    purpose = "mounts what no reader opens (xfs, btrfs, squashfs, ...)"
+    kinds = sorted({kind.name for kinds in KERNEL.values() for kind in kinds} & here.kernel_types)
+    kernel = ", ".join(kinds) or "none of what NTT could mount"
+    found = Check("kernel mounts", State.OK, purpose, kernel, "")
+    if not here.mounts_by_kernel:
+        found = Check("kernel mounts", State.WARNING, purpose, f"not for this user ({kernel})", "run NTT as root")
+    drivers = [driver for driver in DRIVERS if not any(name in here.programs for name in driver.programs)]
+    present = ", ".join(sorted(here.programs)) or "none"
+    install = f"`apt install {' '.join(sorted({driver.package for driver in drivers}))}`" if drivers else ""
+    if not here.fuse:
+        return [found, Check("fuse mounts", State.WARNING, purpose, "this user may not open /dev/fuse", "run as root")]
+    state = State.WARNING if len(drivers) == len(DRIVERS) else State.OK
+    return [found, Check("fuse mounts", state, purpose, present, install)]
 
 
 def _program(name: str, purpose: str, package: str, needed: bool) -> Check:

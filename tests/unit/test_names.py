@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import unicodedata
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntt.names import as_text, exact, is_text, printable
+from ntt.names import as_text, exact, is_text, json_printable, printable
 
 CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 ANY_TEXT = st.text(st.characters(codec=None))
@@ -73,3 +74,11 @@ def test_only_what_is_no_text_is_given_twice() -> None:
     assert exact(b"caf\xe9") == "Y2Fm6Q=="
     assert as_text(b"caf\xe9") == "caf\N{REPLACEMENT CHARACTER}"
     assert re.fullmatch("[^\0]*", as_text(b"a\0b"))
+
+
+def test_json_holds_nothing_that_controls_a_terminal_and_means_the_same() -> None:
+    value = {"label": "a\u009b31m \u202e cba \U000e0041 é \n \x1b[2J"}
+    shown = json_printable(json.dumps(value, ensure_ascii=False))
+    assert json.loads(shown) == value
+    assert "é" in shown
+    assert not any(character in shown for character in "\u009b\u202e\U000e0041\x1b")
