@@ -242,7 +242,7 @@ def _attempt(attempt: StageAttempt) -> str:
 
 def doctor_lines(report: DoctorReport) -> Iterator[str]:
     for check in report.checks:
-        yield f"{check.state:<8} {check.name:<12} {printable(check.found)}"
+        yield f"{check.state:<8} {check.name:<14} {printable(check.found)}"
         if check.state is not State.OK:
             yield f"         {check.purpose}; to do: {printable(check.install)}"
     yield "this machine is ready" if report.ready else "this machine is not ready: see what is missing above"

@@ -49,7 +49,7 @@ def disc_sides(shop: Workshop) -> Iterator[Medium]:
     yield Medium("hybrid of ISO 9660 and HFS+ (Apple map)", made, sides)
     made = _disc(shop, "UDF bridge", BRIDGE, "genisoimage", "-quiet", "-udf", "-R", "-J", "-input-charset", "utf-8")
     yield Medium("bridge of ISO 9660 and UDF", made, (shop.side("iso9660", BRIDGE), shop.side("udf", BRIDGE)))
-    inside = fat16_image(shop.image("partition of a disc"), shop.tree(SHORT_ASCII), 8)
+    inside = fat16_image(shop.image("partition of a disc"), shop.tree(SHORT_ASCII), 12)
     for table, options in (("MBR", ()), ("GPT", ("-appended_part_as_gpt",))):
         writer = ("xorriso", "-as", "mkisofs", "-quiet", "-R", "--hardlinks", "-append_partition", "2", "0xef", str(inside))
         made = _disc(shop, f"ISO with {table}", ROCK_RIDGE, *writer, *options)
@@ -74,23 +74,13 @@ def _sessions(shop: Workshop) -> Medium:
     first, second = shop.tree(ROCK_RIDGE, 4), shop.tree(ROCK_RIDGE, 5)
     disc = ("xorriso", "-hardlinks", "on", "-dev", f"stdio:{image}")
     run(*disc, "-map", first, "/")
-    newest = shop.image("sessions, newest tree").parent / "tree"
-    newest.mkdir()
-    run("cp", "-a", f"{first}/.", newest)
-    run("rm", "-r", newest / "MANY")
-    run("cp", "-a", second / "MANY", newest / "OTHER")
-    run("cp", "-a", "--attributes-only", f"{first}/.", newest)
-    return Medium("ISO 9660, two sessions, the newer one hides files", image, _second_session(disc, newest, first, second))
-
-
-def _second_session(disc: tuple[str, ...], newest: Path, first: Path, second: Path) -> tuple[Side, Side]:
-    run("rm", "-r", newest)
+    run(*disc, "-rm_r", "/MANY", "--", "-map", second / "MANY", "/OTHER")
+    newest = image.with_name("newest")
     run("cp", "-a", first, newest)
     run("rm", "-r", newest / "MANY")
     run("cp", "-a", second / "MANY", newest / "OTHER")
-    run("touch", "-d", "@1000200000.1234567", newest)
-    run(*disc, "-rm_r", "/MANY", "--", "-map", second / "MANY", "/OTHER")
-    return Side("iso9660", newest, ROCK_RIDGE), Side("iso9660", first, ROCK_RIDGE)
+    sides = (Side("iso9660", newest, ROCK_RIDGE), Side("iso9660", first, ROCK_RIDGE))
+    return Medium("ISO 9660, two sessions, the newer one hides files", image, sides)
 
 
 # ---------------------------------------------------------------- raw sectors

@@ -122,9 +122,12 @@ async def _mounts() -> list[Check]:
     present = ", ".join(sorted(here.programs)) or "none"
     install = f"`apt install {' '.join(sorted({driver.package for driver in drivers}))}`" if drivers else ""
     if not here.fuse:
-        return [found, Check("fuse mounts", State.WARNING, purpose, "this user may not open /dev/fuse", "run as root")]
+        return [
+            found,
+            Check("mount programs", State.WARNING, purpose, "this user may not open /dev/fuse", "run as root"),
+        ]
     state = State.WARNING if len(drivers) == len(DRIVERS) else State.OK
-    return [found, Check("fuse mounts", state, purpose, present, install)]
+    return [found, Check("mount programs", state, purpose, present, install)]
 
 
 def _program(name: str, purpose: str, package: str, needed: bool) -> Check:
