@@ -183,7 +183,7 @@ class Orchestrator:
 
             about = ListedImage(
                 medium.id, image.fd, medium.image_bytes, medium.claimed_bytes, medium.unread_or_beyond,
-                image.cue, image.path.name,
+                image.cue, storable(image.path.name),
             )  # fmt: skip
             _, loaded = await self._stages.enumerate.run(about, advance, result.require_unchanged)
             attempt.counts.update(nodes=loaded.nodes, paths=loaded.names, files=loaded.files, bytes=loaded.bytes)

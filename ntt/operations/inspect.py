@@ -102,7 +102,7 @@ async def inspect(image: AcceptedImage, memory_bytes: int, stall_s: float) -> In
         try:
             async with anyio.create_task_group() as guards:
                 guards.start_soon(_watch, looker, look, stall_s)
-                await looker.send(Survey(unread, image.claimed_bytes, image.cue, image.path.name))
+                await looker.send(Survey(unread, image.claimed_bytes, image.cue, storable(image.path.name)))
                 await _listen(looker, look)
                 guards.cancel_scope.cancel()
         except* WorkerDied as died:
