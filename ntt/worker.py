@@ -82,6 +82,11 @@ class Desk:
     door: Door
     time: ProcessorTime
 
+    def advance(self, size_bytes: int) -> None:
+        """Something was done, though no file is finished."""
+        self.pulse.add(size_bytes)
+        self.time.allow(size_bytes)
+
 
 def _load_what_comes_late(*, archives: bool) -> None:
     """What is otherwise loaded when it is first needed: by then, no file can be opened any more."""
@@ -93,17 +98,17 @@ def _load_what_comes_late(*, archives: bool) -> None:
             library()
 
 
-def _opened(image: ImageSource, roots: Mapping[int, MountedRoot], volume: Volume) -> VolumeReader:
+def _opened(desk: Desk, image: ImageSource, roots: Mapping[int, MountedRoot], volume: Volume) -> VolumeReader:
     """By a reader, or below the volume's mounted root. ReadError or OSError when it cannot be."""
     if not volume.route.is_mount:
-        return open_volume(image, volume)
+        return open_volume(image, volume, desk.advance)
     if volume.index not in roots:
         raise ReadError("it is not mounted")
     root = roots[volume.index]
     return MountedTree(root.fd, volume, root.kind, image.unread)
 
 
-def _open_sources(begin: Begin, image: ImageSource) -> tuple[dict[int, Source], dict[int, str]]:
+def _open_sources(desk: Desk, begin: Begin, image: ImageSource) -> tuple[dict[int, Source], dict[int, str]]:
     sources: dict[int, Source] = {}
     closed: dict[int, str] = {}
     for volume in begin.volumes:
@@ -111,7 +116,7 @@ def _open_sources(begin: Begin, image: ImageSource) -> tuple[dict[int, Source], 
             closed[volume.index] = volume.finding
             continue
         try:
-            sources[volume.index] = _opened(image, begin.roots, volume)
+            sources[volume.index] = _opened(desk, image, begin.roots, volume)
         except FAILURES as error:
             closed[volume.index] = f"its volume cannot be opened: {error}"
     return sources, closed
@@ -138,7 +143,7 @@ def _touched(volumes: tuple[Volume, ...], unread: Ranges) -> dict[int, Ranges]:
 def _copy(begin: Begin, desk: Desk) -> None:
     image = ImageSource(desk.image_fd, begin.unread)
     desk.time.allow(0)  # for opening the volumes
-    sources, closed = _open_sources(begin, image)
+    sources, closed = _open_sources(desk, begin, image)
     reader = BatchReader(
         sources,
         closed,
@@ -164,7 +169,7 @@ def _copy(begin: Begin, desk: Desk) -> None:
 def _walk(request: Survey, desk: Desk) -> None:
     source = ImageSource(desk.image_fd, request.unread)
     desk.time.allow(source.size_bytes)
-    found: Iterator[msgspec.Struct] = survey(source, request, desk.pulse, partial(_opened, source, request.roots))
+    found: Iterator[msgspec.Struct] = survey(source, request, desk.pulse, partial(_opened, desk, source, request.roots))
     for message in found:
         desk.frames.send(message)
 

@@ -1,4 +1,8 @@
-"""ext2/3/4 as a tree: names and inodes from the raw structures, block maps and contents through The Sleuth Kit."""
+"""ext2/3/4 as a tree, from the raw structures alone; The Sleuth Kit only has to take the file system.
+
+It walks every pointer that a file's size has room for: a wrong size, or a map that names itself, would keep it busy
+for hours.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,23 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from ntt.model import Extent, VolumeFacts, WalkProblem
+from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.ext_blocks import extent_runs, mapped_runs
 from ntt.readers.ext_facts import ext_facts
-from ntt.readers.ext_inodes import FLAG_ENCRYPTED, ExtInode, ExtInodes, ExtSuperblock, directory_entries
+from ntt.readers.ext_inodes import (
+    FLAG_ENCRYPTED,
+    FLAG_EXTENTS,
+    ExtInode,
+    ExtInodes,
+    ExtSuperblock,
+    directory_entries,
+)
 from ntt.readers.nodes import Child, Content, Node
-from ntt.readers.tsk_extents import run_extents
+from ntt.readers.tsk_extents import HOLE, Run, part_of, run_extents
 from ntt.readers.tsk_volume import TskVolume
 
-CONTENT = frozenset({1})  # TSK_FS_ATTR_TYPE_DEFAULT; 4097 and 4098 are the blocks of the map itself
+ROOT = 2
 LISTED_AT_ONCE = 1 << 20  # directory bytes
 LINK_LIMIT = 1 << 16
 FORMATS = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
@@ -29,8 +42,12 @@ class ExtTree:
         self.fstype = superblock.fstype
         self.label = superblock.label.decode("utf-8", "replace")
         self._volume = TskVolume(source, offset_bytes, size_bytes, superblock.fstype)
+        self._source = source
+        self._offset_bytes = offset_bytes
         self._inodes = ExtInodes(source, offset_bytes, superblock)
-        self.root_ino = self._volume.root_ino
+        self.root_ino = ROOT
+        self._mapped_ino = -1
+        self._mapped: list[Extent] = []
 
     def root(self) -> Node:
         inode = self._inodes.inode(self.root_ino)
@@ -56,22 +73,35 @@ class ExtTree:
                     yield WalkProblem("bad_record", child, name, str(error))
 
     def _directory_pieces(self, ino: int) -> Iterator[bytes]:
-        """The directory's bytes in whole blocks; of an inline one the entries behind its parent's number."""
+        """The directory's bytes in whole blocks; of an inline one the entries behind its parent's number.
+
+        ReadError behind the last piece if the directory has holes, which no ext has: names may be missing.
+        """
         inode = self._inodes.inode(ino)
-        if not inode.is_inline:
-            for offset in range(0, inode.size, LISTED_AT_ONCE):
-                yield self._volume.read(ino, offset, min(LISTED_AT_ONCE, inode.size - offset))
+        if inode.is_inline:
+            for index, extent in enumerate(inode.inline_extents()):
+                start = extent.image_offset - inode.position
+                content = inode.raw[start : start + extent.image_length]
+                yield content[4:] if index == 0 else content
             return
-        for index, extent in enumerate(inode.inline_extents()):
-            start = extent.image_offset - inode.position
-            content = inode.raw[start : start + extent.image_length]
-            yield content[4:] if index == 0 else content
+        block_bytes = self._inodes.superblock.block_size
+        missing = blocks = -(-inode.size // block_bytes)
+        for run in self._runs(inode):
+            if run.volume_block == HOLE:
+                continue
+            start, end = (at * block_bytes for at in (run.volume_block, run.volume_block + run.blocks))
+            end -= max(run.file_block + run.blocks - blocks, 0) * block_bytes
+            for at in range(start, end, LISTED_AT_ONCE):
+                yield self._bytes(self._offset_bytes + at, min(LISTED_AT_ONCE, end - at))
+            missing -= max(end - start, 0) // block_bytes
+        if missing:
+            raise ReadError(f"{missing} of its {blocks} blocks are not there")
 
     def _node(self, ino: int, inode: ExtInode) -> Node:
         link_target = b""
         if stat.S_ISLNK(inode.mode):
             short = inode.short_link
-            link_target = self._volume.read(ino, 0, min(inode.size, LINK_LIMIT)) if short is None else short
+            link_target = self.read(ino, 0, min(inode.size, LINK_LIMIT)) if short is None else short
         elif stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
             link_target = inode.device
         return Node(
@@ -82,17 +112,18 @@ class ExtTree:
             inode.uid,
             inode.gid,
             link_target,
-            self._first_byte(ino, inode),
+            self._first_byte(inode),
         )
 
-    def _first_byte(self, ino: int, inode: ExtInode) -> int:
+    def _first_byte(self, inode: ExtInode) -> int:
         first = self._inodes.first_byte(inode)
         if first is not None:
             return first
         try:
-            return next((extent.image_offset for extent in self.extents(ino) if extent.image_offset >= 0), -1)
+            run = next((run for run in self._runs(inode) if run.volume_block != HOLE), None)
         except ReadError:
             return -1  # only the order of reading depends on it; the read itself reports the cause
+        return -1 if run is None else self._offset_bytes + run.volume_block * self._inodes.superblock.block_size
 
     def content(self, ino: int) -> Content:
         inode = self._inodes.inode(ino)
@@ -100,21 +131,49 @@ class ExtTree:
         return Content(inode.size, inode.size, refusal)
 
     def read(self, ino: int, offset: int, length: int) -> bytes:
-        return self._volume.read(ino, offset, length)
+        pieces = [
+            bytes(piece.file_length)
+            if piece.image_offset == HOLE
+            else self._bytes(piece.image_offset, piece.image_length)
+            for piece in part_of(self.extents(ino), offset, length)
+        ]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def extents(self, ino: int) -> Sequence[Extent]:
-        inode = self._inodes.inode(ino)
-        if inode.is_inline:
-            return inode.inline_extents()
-        runs = self._volume.runs(ino, CONTENT)
-        if runs is None:
-            if inode.size == 0:
-                return []
-            raise ReadError("the file has no block map")
-        return run_extents(runs, self._volume.block_size, self._volume.offset_bytes, inode.size)
+        if ino != self._mapped_ino:
+            self._mapped_ino = -1
+            inode = self._inodes.inode(ino)
+            self._mapped = inode.inline_extents() if inode.is_inline else self._extents(inode)
+            self._mapped_ino = ino
+        return self._mapped
+
+    def _extents(self, inode: ExtInode) -> list[Extent]:
+        return run_extents(self._runs(inode), self._inodes.superblock.block_size, self._offset_bytes, inode.size)
+
+    def _runs(self, inode: ExtInode) -> Iterator[Run]:
+        block_map = inode.raw[40:100]
+        block_bytes, block_count = self._inodes.superblock.block_size, self._volume.block_count
+        if inode.flags & FLAG_EXTENTS:
+            return extent_runs(block_map, block_bytes, block_count, self._map_block)
+        return mapped_runs(block_map, inode.size, block_bytes, block_count, self._map_block)
+
+    def _map_block(self, position: int, length: int) -> bytes:
+        """A part of a block map: where it was not read, its zeros would pass for holes."""
+        start = self._offset_bytes + position
+        if within(self._source.unread, start, start + length):
+            raise ReadError("a part of its block map was not read")
+        return self._bytes(start, length)
+
+    def _bytes(self, position: int, length: int) -> bytes:
+        try:
+            return self._source.read(position, length)
+        except (OSError, OverflowError) as error:
+            raise ReadError(f"the image cannot be read at byte {position}: {error}") from None
 
     def facts(self) -> VolumeFacts:
         return ext_facts(self._volume.source, self._volume.offset_bytes, self.fstype, self.label)
 
     def close(self) -> None:
+        self._mapped_ino = -1
+        self._mapped = []
         self._volume.close()
