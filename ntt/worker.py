@@ -24,12 +24,9 @@ from ntt.model import MountedRoot, Route, Volume, VolumeStatus
 from ntt.mounts.tree import MountedTree
 from ntt.pulse import Pulse
 from ntt.ranges import Ranges, within
-from ntt.readers.archive_library import library
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
-from ntt.readers.inspecting import inspection
 from ntt.readers.messages import Survey
-from ntt.readers.opening import open_volume
-from ntt.readers.survey import survey
+from ntt.readers.opening import load_all, load_for, open_volume
 from ntt.store.packs import PackWriter
 from ntt.store.plain import PlainBlobWriter
 
@@ -85,15 +82,22 @@ class Desk:
     def advance(self, size_bytes: int) -> None:
         """Something was done, though no file is finished."""
         self.pulse.add(size_bytes)
-        self.time.allow(size_bytes)
+        self.time.extend(size_bytes)
 
 
-def _load_what_comes_late(*, archives: bool) -> None:
+def _load_what_comes_late(order: Begin | Survey | None) -> None:
     """What is otherwise loaded when it is first needed: by then, no file can be opened any more."""
     for name in CODECS:
         codecs.lookup(name)
     ctypes.CFUNCTYPE(ctypes.c_int)(int)  # looks once where it may put functions that C calls
-    if archives:
+    known = order.volumes if order is not None else ()
+    if known is None:
+        load_all()
+    else:
+        load_for(known)
+    if known is None or any(volume.route is Route.ARCHIVE for volume in known):
+        from ntt.readers.archive_library import library
+
         with suppress(ReadError):  # told again, by whoever needs it
             library()
 
@@ -166,22 +170,27 @@ def _copy(begin: Begin, desk: Desk) -> None:
             return
 
 
-def _walk(request: Survey, desk: Desk) -> None:
+Answers = Callable[[ImageSource, Survey, Desk], Iterator[msgspec.Struct]]
+
+
+def _surveyor(role: str) -> Answers:
+    """What answers a survey in this role; loaded now, as nothing can be later."""
+    if role == "inspect":
+        from ntt.readers.inspecting import inspection
+
+        return lambda source, request, desk: inspection(source, request, desk.pulse)
+    from ntt.readers.survey import survey
+
+    return lambda source, request, desk: survey(
+        source, request, desk.pulse, partial(_opened, desk, source, request.roots)
+    )
+
+
+def _survey(answers: Answers, request: Survey, desk: Desk) -> None:
     source = ImageSource(desk.image_fd, request.unread)
     desk.time.allow(source.size_bytes)
-    found: Iterator[msgspec.Struct] = survey(source, request, desk.pulse, partial(_opened, desk, source, request.roots))
-    for message in found:
+    for message in answers(source, request, desk):
         desk.frames.send(message)
-
-
-def _inspect(request: Survey, desk: Desk) -> None:
-    source = ImageSource(desk.image_fd, request.unread)
-    desk.time.allow(source.size_bytes)
-    for message in inspection(source, request, desk.pulse):
-        desk.frames.send(message)
-
-
-SURVEYS: dict[str, Callable[[Survey, Desk], None]] = {"walk": _walk, "inspect": _inspect}
 
 
 def main() -> None:
@@ -194,14 +203,14 @@ def main() -> None:
     desk = Desk(image_fd, Pulse(pulse_fd), Frames(), Door(door_fd), ProcessorTime())
     os.close(pulse_fd)
     order = None if role == "report" else _receive(msgspec.msgpack.Decoder(Begin | Survey))
-    copied = order.volumes if isinstance(order, Begin) else None
-    _load_what_comes_late(archives=copied is None or any(volume.route is Route.ARCHIVE for volume in copied))
+    _load_what_comes_late(order)
+    answers = _surveyor(role) if isinstance(order, Survey) else None
     roots = tuple(root.fd for root in order.roots.values()) if order is not None else ()
     confined = confine(memory_bytes, roots, reads_mounts=bool(reads_mounts))
     if isinstance(order, Begin):
         _copy(order, desk)
-    elif order is not None:
-        SURVEYS[role](order, desk)
+    elif order is not None and answers is not None:
+        _survey(answers, order, desk)
     elif role == "report":
         desk.frames.send(confined)
 

@@ -102,7 +102,7 @@ class Catalogue:
         label: str | None = None,
         archive: bool = True,
         replace: bool = False,
-        **settings: float,
+        **settings: float | str,
     ) -> IngestResult:
         """As `ntt ingest` does it, without the second or so that a new process takes."""
         chosen = Settings.model_validate({"home": self.home, "database_url": self.url, **settings})

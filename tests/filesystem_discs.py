@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filesystem_media import Medium, Workshop
-from filesystem_trees import JOLIET, PLAIN, SHORT_ASCII, UDF, UNIX, Keeps, Side
-from media_images import noise, run
+from filesystem_trees import FAT, HFS_PLUS, JOLIET, PLAIN, SHORT_ASCII, UDF, UNIX, Keeps, Side
+from media_images import run
 from mounting import pure_udf
 from partitioned_images import fat16_image
 from raw_discs import cue, raw, sound
@@ -20,7 +21,8 @@ from udf_items import DIRECTORY, SYMLINK, Item, path_components
 ROCK_RIDGE = Keeps(UNIX.names)
 HYBRID = Keeps(SHORT_ASCII.names, symlinks=False, hardlinks=False, holes=False, folder_times=False)
 BRIDGE = Keeps(JOLIET.names, symlinks=False, hardlinks=False, holes=False)
-NO_HOLES = Keeps(UNIX.names, holes=False)
+FAT_ASCII = replace(FAT, names=SHORT_ASCII.names)
+HYBRID_PLUS = replace(HFS_PLUS, hardlinks=False)
 
 
 def iso_discs(shop: Workshop) -> Iterator[Medium]:
@@ -44,22 +46,17 @@ def disc_sides(shop: Workshop) -> Iterator[Medium]:
     yield _sessions(shop)
     made = _disc(shop, "hybrid HFS", HYBRID, "genisoimage", "-quiet", "-hfs", "-probe", "-r")
     yield Medium("hybrid of ISO 9660 and HFS", made, (shop.side("iso9660", HYBRID), shop.side("hfs", HYBRID)))
-    made = _disc(shop, "hybrid HFS+", NO_HOLES, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-hfsplus")
-    sides = (shop.side("iso9660", NO_HOLES), shop.side("hfsplus", NO_HOLES))
+    made = _disc(shop, "hybrid HFS+", HYBRID_PLUS, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-hfsplus")
+    sides = (shop.side("iso9660", HYBRID_PLUS), shop.side("hfsplus", HYBRID_PLUS))
     yield Medium("hybrid of ISO 9660 and HFS+ (Apple map)", made, sides)
     made = _disc(shop, "UDF bridge", BRIDGE, "genisoimage", "-quiet", "-udf", "-R", "-J", "-input-charset", "utf-8")
     yield Medium("bridge of ISO 9660 and UDF", made, (shop.side("iso9660", BRIDGE), shop.side("udf", BRIDGE)))
-    inside = fat16_image(shop.image("partition of a disc"), shop.tree(SHORT_ASCII), 12)
+    inside = fat16_image(shop.image("partition of a disc"), shop.tree(FAT_ASCII), 12)
     for table, options in (("MBR", ()), ("GPT", ("-appended_part_as_gpt",))):
         writer = ("xorriso", "-as", "mkisofs", "-quiet", "-R", "--hardlinks", "-append_partition", "2", "0xef", str(inside))
         made = _disc(shop, f"ISO with {table}", ROCK_RIDGE, *writer, *options)
-        sides = (shop.side("iso9660", ROCK_RIDGE), shop.side("fat16", SHORT_ASCII))
-        yield Medium(f"isohybrid: ISO 9660 with a FAT16 partition in its {table}", made, _fat_side(sides))
-
-
-def _fat_side(sides: tuple[Side, Side]) -> tuple[Side, Side]:
-    keeps = Keeps((), precision_ns=2 * 10**9, folder_times=False)
-    return sides[0], Side(sides[1].fstype, sides[1].tree, keeps)
+        sides = (shop.side("iso9660", ROCK_RIDGE), shop.side("fat16", FAT_ASCII))
+        yield Medium(f"isohybrid: ISO 9660 with a FAT16 partition in its {table}", made, sides)
 
 
 def _disc(shop: Workshop, name: str, keeps: Keeps, *argv: str) -> Path:
@@ -161,6 +158,3 @@ def _udf_time(mtime_ns: int) -> tuple[int, ...]:
     micro = mtime_ns % 10**9 // 1000
     parts = (at.year, at.month, at.day, at.hour, at.minute, at.second)
     return (0x1000, *parts, micro // 10_000, micro // 100 % 100, micro % 100)
-
-
-__all__ = ["disc_sides", "iso_discs", "noise", "raw_discs", "udf_discs"]

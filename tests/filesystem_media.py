@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from disk_images import exfat_image, ext_image, fat_image, ntfs_image
-from filesystem_trees import FAT, HFS, HFS_PLUS, NTFS, PLAIN, SHORT_ASCII, UNIX, UNIX_NS, Keeps, Side, make_tree
+from filesystem_trees import FAT, HFS, HFS_PLUS, NTFS, SHORT_ASCII, UNIX, UNIX_NS, Keeps, Side, make_tree
 from hfs_images import FILES_FOLDER, ROOT, HfsPlus, hfs, macbinary, wrapped
 from media_images import MIB, fat32_image, noise, run
 from mounting import made_image, writable
@@ -20,7 +20,7 @@ from partitioned_images import sparse
 from test_apfs_ufs_images import ufs_image
 from test_ntfs_streams import with_streams
 
-STREAMS = {b"LARGE.BIN:Zone.Identifier": b"[ZoneTransfer]\r\nZoneId=3\r\n", b"MANY:of a folder": noise(70_000, 9)}
+STREAMS = {b"MANY/F00010.DAT:Zone.Identifier": b"[ZoneTransfer]\r\nZoneId=3\r\n", b"MANY:of a folder": noise(70_000, 9)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def mounted_file_systems(shop: Workshop) -> Iterator[Medium]:
     short = Keeps(tuple(name for name in UNIX.names if len(name) < 200), precision_ns=1)  # this mkfs.erofs fails on the longest names
     made = made_image("erofs", shop.image("erofs"), shop.tree(short))
     yield Medium("erofs", made, (shop.side("erofs", short),), True)
-    no_times = Keeps(SHORT_ASCII.names, hardlinks=False, precision_ns=10**12)
+    no_times = Keeps(SHORT_ASCII.names, hardlinks=False, times=False)
     run("mkfs.cramfs", shop.tree(no_times), image := shop.image("cramfs"))
     yield Medium("cramfs", image, (shop.side("cramfs", no_times),), True)
     run("genromfs", "-f", image := shop.image("romfs"), "-d", shop.tree(no_times))
@@ -205,6 +205,3 @@ def _hfs_plus(shop: Workshop) -> Iterator[Medium]:
 
 def _hfs_plus_side(shop: Workshop, seed: int) -> Side:
     return Side("hfsplus", shop.tree(HFS_PLUS, seed), HFS_PLUS, {b"EMPTY.DAT:rsrc": noise(9000, 3)})
-
-
-__all__ = ["FAT", "PLAIN", "Medium", "Workshop", "file_systems", "mounted_file_systems"]

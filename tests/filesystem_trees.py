@@ -12,7 +12,7 @@ from source_tree import DIFFICULT_NAMES, EPOCH_S, FileSystem, Found, any_name, f
 
 SMALL_FILES = 160
 LARGE_BYTES = MIB + 1
-DEEP = 7
+DEEP = 6  # with a file below the eighth and last folder that plain ISO 9660 allows
 FURTHER_NS = 123_456_700
 
 
@@ -33,6 +33,7 @@ class Keeps:
     holes: bool = True
     precision_ns: int = 10**9
     folder_times: bool = True
+    times: bool = True
     small_files: int = SMALL_FILES
 
 
@@ -41,7 +42,7 @@ UNIX_NS = replace(UNIX, precision_ns=1)
 NTFS = replace(UNIX, names=tuple(filter(ntfs_name, DIFFICULT_NAMES)), precision_ns=100)
 PLAIN = Keeps((), symlinks=False, hardlinks=False, holes=False)
 FAT = replace(PLAIN, names=tuple(filter(fat_name, DIFFICULT_NAMES)), precision_ns=2 * 10**9, folder_times=False)
-JOLIET = replace(PLAIN, names=tuple(name for name in FAT.names if len(name.decode()) <= 64))
+JOLIET = replace(PLAIN, names=tuple(n for n in FAT.names if len(n.decode()) <= 64 and b";" not in n))
 UDF = replace(
     UNIX, names=tuple(name for name in NTFS.names if len(name) <= 240), precision_ns=1000, holes=False
 )
@@ -54,7 +55,7 @@ HFS = Keeps(
 HFS_PLUS = replace(
     UNIX, names=(*_ascii(DIFFICULT_NAMES, 255), "e\u0301 de\u0301compose\u0301".encode()), holes=False
 )
-SHORT_ASCII = replace(PLAIN, names=tuple(n for n in _ascii(FAT.names, 31) if b":" not in n))
+SHORT_ASCII = replace(PLAIN, names=tuple(n for n in _ascii(FAT.names, 31) if not set(n) & set(b":%")))
 
 
 def make_tree(root: Path, keeps: Keeps, seed: int = 1) -> Path:
@@ -113,4 +114,5 @@ class Side:
         if self.tree is None:
             return {}
         kind = FileSystem(any_name, False, False, self.keeps.precision_ns, self.keeps.folder_times)
-        return tree_below(self.tree, kind)
+        found = tree_below(self.tree, kind)
+        return found if self.keeps.times else {path: replace(item, mtime_ns=0) for path, item in found.items()}

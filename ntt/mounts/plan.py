@@ -13,6 +13,8 @@ from ntt.mounts.machine import Machine
 from ntt.mounts.messages import Attempt, Namespaces, Through
 
 _SECTOR_BYTES = 2048
+_LOOP_BYTES, _BLOCK_BYTES = 512, 4096
+_PACKED = ("squashfs", "cramfs", "romfs")
 _AS_ROOT = "run the same command as root: NTT then mounts it"
 
 
@@ -44,6 +46,16 @@ def programs(drivers: Sequence[Driver] = DRIVERS) -> tuple[str, ...]:
     return (*(name for driver in drivers for name in driver.programs), *SEVENZIP_NAMES)
 
 
+def mounted_bytes(volume: Volume) -> int:
+    """How much of the image a driver is to see of a volume.
+
+    Packed file systems count their bytes and end within a block, of which drivers read the whole; a loop device ends
+    with a whole sector, and what is cut off there would be missing without a word.
+    """
+    unit = _BLOCK_BYTES if volume.fstype in _PACKED else _LOOP_BYTES
+    return -(-volume.size_bytes // unit) * unit
+
+
 def plan(
     volume: Volume,
     routes: Sequence[Route],
@@ -53,7 +65,7 @@ def plan(
     drivers: Sequence[Driver] = DRIVERS,
 ) -> Plan:
     """The attempts for `routes` in their order; readers among them are left out."""
-    made = _Made(volume, machine, volume.offset_bytes + volume.size_bytes > image_bytes, limits)
+    made = _Made(volume, machine, image_bytes, limits)
     if volume.sector_bytes:
         return Plan((), ("no mount reads raw sectors",), ())
     for route in routes:
@@ -72,12 +84,13 @@ def plan(
 
 
 class _Made:
-    """A plan in the making. `short`: the image ends before the volume does."""
+    """A plan in the making. `short`: the image ends before the volume does, `cut`: before a loop device would."""
 
-    def __init__(self, volume: Volume, machine: Machine, short: bool, limits: MountLimits) -> None:
+    def __init__(self, volume: Volume, machine: Machine, image_bytes: int, limits: MountLimits) -> None:
         self._volume = volume
         self._machine = machine
-        self._short = short
+        self._short = volume.offset_bytes + volume.size_bytes > image_bytes
+        self._cut = volume.offset_bytes + mounted_bytes(volume) > image_bytes
         self._limits = limits
         self.attempts: list[Attempt] = []
         self.impossible: list[str] = []
@@ -98,9 +111,9 @@ class _Made:
             options = ",".join(filter(None, (kind.options, self._session(kind.name))))
             other = () if kind.name == types[0].name else (self._view(kind.name),)
             remarks = (*kind.remarks, *other)
-            limit_s = self._limits.attempt_s + (self._limits.copy_s if self._short else 0)
+            limit_s = self._limits.attempt_s + (self._limits.copy_s if self._cut else 0)
             self.attempts.append(
-                Attempt(Route.KERNEL, kind.name, Through.LOOP, limit_s, options, (), self._short, kind.kind, remarks)
+                Attempt(Route.KERNEL, kind.name, Through.LOOP, limit_s, options, (), self._cut, kind.kind, remarks)
             )
 
     def _session(self, name: str) -> str:
@@ -132,7 +145,7 @@ class _Made:
         in_own_name = self._machine.namespaces is Namespaces.MOUNT
         offset = self._volume.offset_bytes
         by_offset = bool(offset and driver.offset_option and not loops)
-        copied = self._short or bool(offset and not loops and not by_offset)
+        copied = (self._cut if loops else self._short) or bool(offset and not loops and not by_offset)
         options = [
             "ro,nosuid,nodev,noexec",
             # the process that reads is another user; in a user namespace it is the same one, and must be

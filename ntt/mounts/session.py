@@ -19,7 +19,7 @@ from ntt.mounts.drivers import DRIVERS, Driver
 from ntt.mounts.link import HelperGone, Link, helper
 from ntt.mounts.machine import Machine, ask_machine
 from ntt.mounts.messages import Answer, Task
-from ntt.mounts.plan import MountLimits, Plan, plan, programs
+from ntt.mounts.plan import MountLimits, Plan, mounted_bytes, plan, programs
 
 __all__ = ["MountLimits", "MountSession", "Mounted", "Refused", "TreeKind", "mount_session"]
 
@@ -77,7 +77,7 @@ class MountSession:
         if not way.attempts:
             return self._refuse(index, ())
         try:
-            answer, root_fd = await self._ask(Task(index, volume.offset_bytes, volume.size_bytes, way.attempts))
+            answer, root_fd = await self._ask(Task(index, volume.offset_bytes, mounted_bytes(volume), way.attempts))
         except HelperGone as why:
             await self.close_helper()
             return self._refuse(index, (f"mount helper: {why}",))

@@ -18,6 +18,7 @@ from ntt.names import printable
 ALTERED = "7z may alter names that other systems do not allow, and keeps no owners and no hard links"
 _LINK_IGNORED = b"ERROR: Dangerous link path was ignored : "
 _ERRORS = (b"ERROR:", b"ERRORS:", b"WARNING:", b"WARNINGS:")
+_OPENING = b"Open ERROR: "  # what stands behind it is why; ERROR: itself only names the file
 _COUNTED = b"Sub items Errors: "
 _LOOK_AGAIN_S = 0.25
 
@@ -47,7 +48,8 @@ def unpack(argv: Sequence[str], view: Path, folder: Path, fds: Sequence[int], re
     ignored = [line.removeprefix(_LINK_IGNORED) for line in errors if line.startswith(_LINK_IGNORED)]
     counted = [line for line in lines if line.startswith(_COUNTED)]
     if ended.status != 2 or len(ignored) != len(errors) or counted[-1:] != [_COUNTED + b"%d" % len(ignored)]:
-        raise Unusable(printable(errors[0]) if errors else ended.complaint)
+        causes = [line.removeprefix(_OPENING) for line in lines if line.startswith(_OPENING)] or errors
+        raise Unusable(printable(causes[0]) if causes else ended.complaint)
     for link in ignored:
         _remove_empty(folder, link)
     return (ALTERED, f"7z made no link out of {len(ignored):,} that lead out of their folder or to it")

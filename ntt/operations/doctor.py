@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import sys
-from ctypes.util import find_library
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from ntt.config import Settings
 from ntt.db.binaries import find_binaries
 from ntt.db.places import places_in
 from ntt.db.server_user import choose_user
-from ntt.errors import DatabaseError
+from ntt.errors import DatabaseError, NttError
+from ntt.fence import missing_layers
 from ntt.mounts.drivers import DRIVERS, KERNEL
 from ntt.mounts.machine import ask_machine
 from ntt.mounts.plan import programs
@@ -67,7 +67,7 @@ _PROGRAMS = (
 
 async def doctor(settings: Settings) -> DoctorReport:
     """Looks, changes nothing, and needs no database."""
-    checks = [_python(), _reader(), _archives(), _filter()]
+    checks = [_python(), _reader(), _archives(), await _isolation()]
     checks += [_program(*program) for program in _PROGRAMS]
     checks += await _mounts()
     checks += await _database(settings)
@@ -102,11 +102,17 @@ def _archives() -> Check:
     return Check("libarchive", State.OK, purpose, "libarchive.so.13", "")
 
 
-def _filter() -> Check:
+async def _isolation() -> Check:
+    """Asked of a real worker: what the kernel or a container does not let it give up."""
     purpose = "keeps what a hostile image may take over from the rest of this machine"
-    if find_library("seccomp") is None:
-        return Check("libseccomp", State.WARNING, purpose, "not installed", "`apt install libseccomp2`")
-    return Check("libseccomp", State.OK, purpose, "libseccomp.so.2", "")
+    try:
+        missing = await missing_layers()
+    except NttError as error:
+        return Check("isolation", State.MISSING, purpose, str(error), "look into it: no image can be read like this")
+    if not missing:
+        return Check("isolation", State.OK, purpose, "every layer of it", "")
+    install = "`apt install libseccomp2`, a newer kernel, or fewer restrictions by the container NTT runs in"
+    return Check("isolation", State.WARNING, purpose, "; ".join(missing), install)
 
 
 async def _mounts() -> list[Check]:

@@ -17,7 +17,7 @@ from ntt.readers.archive_survey import Survey
 from ntt.readers.archive_tree import FIRST_INO, IMPLIED_INO, LOST_INO, ROOT_INO
 from ntt.readers.archive_unpacked import UnpackedMembers
 from ntt.readers.archive_zip import ZipMembers
-from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
 
 ZIP_MAGIC = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 
@@ -98,3 +98,7 @@ def _ordinal(ino: int) -> int:
     if not FIRST_INO <= ino < LOST_INO:
         raise ReadError("this is a folder")
     return ino - FIRST_INO
+
+
+def open_volume(source: ImageSource, volume: Volume, advance: Callable[[int], None]) -> VolumeReader:
+    return open_archive(source, volume, advance)

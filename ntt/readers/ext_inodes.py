@@ -213,14 +213,17 @@ class ExtInodes:
             return inode.position + 40
         if not inode.flags & FLAG_EXTENTS:
             direct = next(filter(None, struct.unpack_from("<12I", inode.raw, 40)), 0)
-            return self._offset + direct * self.superblock.block_size if direct else None
+            return self._place(direct) if direct else None
         magic, entries, _, depth = struct.unpack_from("<HHHH", inode.raw, 40)
         if magic != 0xF30A or entries == 0:
             return None if magic == 0xF30A and inode.size else -1
         _, length, high, low = struct.unpack_from("<IHHI", inode.raw, 52)
         if depth == 0 and length <= UNWRITTEN:
-            return int(self._offset + (low | high << 32) * self.superblock.block_size)
+            return self._place(low | high << 32)
         return None
+
+    def _place(self, block: int) -> int:
+        return self._offset + block * self.superblock.block_size if block < self.superblock.block_count else -1
 
     def _read_table_at(self, group: int) -> int:
         superblock = self.superblock

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.ext_blocks import extent_runs, mapped_runs
+from ntt.readers.ext_blocks import Lost, Space, extent_runs, mapped_runs, with_lost
 from ntt.readers.ext_facts import ext_facts
 from ntt.readers.ext_inodes import (
     FLAG_ENCRYPTED,
@@ -22,7 +23,7 @@ from ntt.readers.ext_inodes import (
     ExtSuperblock,
     directory_entries,
 )
-from ntt.readers.nodes import Child, Content, Node
+from ntt.readers.nodes import Child, Content, Node, Tree
 from ntt.readers.tsk_extents import HOLE, Run, part_of, run_extents
 from ntt.readers.tsk_volume import TskVolume
 
@@ -30,6 +31,15 @@ ROOT = 2
 LISTED_AT_ONCE = 1 << 20  # directory bytes
 LINK_LIMIT = 1 << 16
 FORMATS = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK})
+
+
+class Mapped(NamedTuple):
+    """Where the content of one file lies; what is `lost` is among its holes."""
+
+    ino: int
+    size: int
+    extents: list[Extent]
+    lost: list[Lost]
 
 
 class ExtTree:
@@ -46,8 +56,7 @@ class ExtTree:
         self._offset_bytes = offset_bytes
         self._inodes = ExtInodes(source, offset_bytes, superblock)
         self.root_ino = ROOT
-        self._mapped_ino = -1
-        self._mapped: list[Extent] = []
+        self._mapped: Mapped | None = None
 
     def root(self) -> Node:
         inode = self._inodes.inode(self.root_ino)
@@ -87,7 +96,7 @@ class ExtTree:
         block_bytes = self._inodes.superblock.block_size
         missing = blocks = -(-inode.size // block_bytes)
         for run in self._runs(inode):
-            if run.volume_block == HOLE:
+            if isinstance(run, Lost) or run.volume_block == HOLE:
                 continue
             start, end = (at * block_bytes for at in (run.volume_block, run.volume_block + run.blocks))
             end -= max(run.file_block + run.blocks - blocks, 0) * block_bytes
@@ -120,10 +129,12 @@ class ExtTree:
         if first is not None:
             return first
         try:
-            run = next((run for run in self._runs(inode) if run.volume_block != HOLE), None)
+            for run in self._runs(inode):
+                if isinstance(run, Run) and run.volume_block != HOLE:
+                    return self._offset_bytes + run.volume_block * self._inodes.superblock.block_size
         except ReadError:
-            return -1  # only the order of reading depends on it; the read itself reports the cause
-        return -1 if run is None else self._offset_bytes + run.volume_block * self._inodes.superblock.block_size
+            pass  # only the order of reading depends on it; the read itself reports the cause
+        return -1
 
     def content(self, ino: int) -> Content:
         inode = self._inodes.inode(ino)
@@ -135,34 +146,46 @@ class ExtTree:
             bytes(piece.file_length)
             if piece.image_offset == HOLE
             else self._bytes(piece.image_offset, piece.image_length)
-            for piece in part_of(self.extents(ino), offset, length)
+            for piece in part_of(self._mapped_to(ino).extents, offset, length)
         ]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def extents(self, ino: int) -> Sequence[Extent]:
-        if ino != self._mapped_ino:
-            self._mapped_ino = -1
+        mapped = self._mapped_to(ino)
+        if not mapped.lost:
+            return mapped.extents
+        superblock = self._inodes.superblock
+        return with_lost(mapped.extents, mapped.lost, superblock.block_size, self._offset_bytes, mapped.size)
+
+    def _mapped_to(self, ino: int) -> Mapped:
+        if self._mapped is None or self._mapped.ino != ino:
             inode = self._inodes.inode(ino)
-            self._mapped = inode.inline_extents() if inode.is_inline else self._extents(inode)
-            self._mapped_ino = ino
+            if inode.is_inline:
+                self._mapped = Mapped(ino, inode.size, inode.inline_extents(), [])
+                return self._mapped
+            runs: list[Run] = []
+            lost: list[Lost] = []
+            for run in self._runs(inode):
+                if isinstance(run, Lost):
+                    lost.append(run)
+                else:
+                    runs.append(run)
+            found = run_extents(runs, self._inodes.superblock.block_size, self._offset_bytes, inode.size)
+            self._mapped = Mapped(ino, inode.size, found, lost)
         return self._mapped
 
-    def _extents(self, inode: ExtInode) -> list[Extent]:
-        return run_extents(self._runs(inode), self._inodes.superblock.block_size, self._offset_bytes, inode.size)
-
-    def _runs(self, inode: ExtInode) -> Iterator[Run]:
+    def _runs(self, inode: ExtInode) -> Iterator[Run | Lost]:
+        superblock = self._inodes.superblock
+        space = Space(superblock.block_size, superblock.block_count, self._map_block)
         block_map = inode.raw[40:100]
-        block_bytes, block_count = self._inodes.superblock.block_size, self._volume.block_count
         if inode.flags & FLAG_EXTENTS:
-            return extent_runs(block_map, block_bytes, block_count, self._map_block)
-        return mapped_runs(block_map, inode.size, block_bytes, block_count, self._map_block)
+            return extent_runs(block_map, inode.size, space)
+        return mapped_runs(block_map, inode.size, space)
 
-    def _map_block(self, position: int, length: int) -> bytes:
-        """A part of a block map: where it was not read, its zeros would pass for holes."""
-        start = self._offset_bytes + position
-        if within(self._source.unread, start, start + length):
-            raise ReadError("a part of its block map was not read")
-        return self._bytes(start, length)
+    def _map_block(self, block: int) -> bytes | None:
+        length = self._inodes.superblock.block_size
+        start = self._offset_bytes + block * length
+        return None if within(self._source.unread, start, start + length) else self._bytes(start, length)
 
     def _bytes(self, position: int, length: int) -> bytes:
         try:
@@ -174,6 +197,9 @@ class ExtTree:
         return ext_facts(self._volume.source, self._volume.offset_bytes, self.fstype, self.label)
 
     def close(self) -> None:
-        self._mapped_ino = -1
-        self._mapped = []
+        self._mapped = None
         self._volume.close()
+
+
+def open_tree(source: ImageSource, offset_bytes: int, size_bytes: int, _fstype: str) -> Tree:
+    return ExtTree(source, offset_bytes, size_bytes)

@@ -11,7 +11,7 @@ from ntt.readers.boot_sectors import exfat_geometry, fat_variant
 from ntt.readers.exfat_facts import exfat_facts
 from ntt.readers.fat_directories import RECORD_BYTES, FatEntry, Record, exfat_entries, fat_entries
 from ntt.readers.fat_facts import fat_facts
-from ntt.readers.nodes import Child, Content, Node
+from ntt.readers.nodes import Child, Content, Node, Tree
 from ntt.readers.tsk_extents import HOLE, run_extents
 from ntt.readers.tsk_volume import TskVolume
 
@@ -59,21 +59,28 @@ class FatTree:
         if not self._is_exfat:
             return Content(size, size, "")
         entry = next(exfat_entries(self._records_from(self._position(ino))), None)
-        return Content(size, size if entry is None or entry.is_label else min(entry.valid_bytes, size), "")
+        if entry is None and not size:
+            raise ReadError("its records go on in another cluster, or are damaged")
+        if entry is None or entry.is_label or entry.is_directory:
+            return Content(size, size, "")
+        if entry.size != size:
+            raise ReadError(f"its records contradict each other: {entry.size} bytes, and {size}")
+        return Content(size, min(entry.valid_bytes, size), "")
 
     def read(self, ino: int, offset: int, length: int) -> bytes:
         return self._volume.read(ino, offset, length)
 
     def extents(self, ino: int) -> Sequence[Extent]:
         runs = self._volume.runs(ino, CONTENT)
-        size = self._volume.size(ino)
+        has_entry = self._is_exfat and ino != self.root_ino
+        content = self.content(ino) if has_entry else Content(self._volume.size(ino), self._volume.size(ino), "")
+        size = content.size
         if size and not runs:
             raise ReadError("the file has no cluster chain")
         covered = sum(run.blocks for run in runs or []) * self._volume.block_size
         if covered < size:
             raise ReadError(f"its cluster chain ends {size - covered} bytes early")
-        valid = self.content(ino).valid_bytes if self._is_exfat and ino != self.root_ino else size
-        return run_extents(runs or [], self._volume.block_size, self._volume.offset_bytes, size, valid)
+        return run_extents(runs or [], self._volume.block_size, self._volume.offset_bytes, size, content.valid_bytes)
 
     def facts(self) -> VolumeFacts:
         source, offset = self._source, self._volume.offset_bytes
@@ -149,3 +156,7 @@ class FatTree:
         if label == NO_LABEL:
             return ""
         return label.decode("utf-8" if self._is_exfat else "cp437", "replace")
+
+
+def open_tree(source: ImageSource, offset_bytes: int, size_bytes: int, fstype: str) -> Tree:
+    return FatTree(source, offset_bytes, size_bytes, fstype)

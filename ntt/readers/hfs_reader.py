@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
-from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.hfs_catalog import Catalog
 from ntt.readers.hfs_compressed import OpenFile
 from ntt.readers.hfs_entries import RESOURCE
@@ -106,3 +106,7 @@ def _opened(source: ImageSource, volume: Volume) -> tuple[HfsVolume, HfsFiles, C
     except (OSError, OverflowError) as error:
         reason = f"the image cannot be read: {error}"
     raise ReadError(reason)
+
+
+def open_volume(source: ImageSource, volume: Volume, _advance: Callable[[int], None]) -> VolumeReader:
+    return HfsReader(source, volume)

@@ -7,11 +7,11 @@ its own "." record, which is the start of its extent. So a number alone leads ba
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from ntt.model import Entry, Extent, VolumeFacts, WalkProblem
+from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
 from ntt.ranges import within
-from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.iso_facts import iso_facts
 from ntt.readers.iso_files import BUCKET_BYTES, FIRST_RECORD, FileParts, file_parts
 from ntt.readers.iso_records import (
@@ -145,3 +145,7 @@ class Iso9660Reader:
             # Parts that follow a gap in the directory would be taken for the next ones: stop at any gap.
             if not group or not records or fault or within(self._source.unread, at, at + 2 * SECTOR_BYTES):
                 return group
+
+
+def open_volume(source: ImageSource, volume: Volume, _advance: Callable[[int], None]) -> VolumeReader:
+    return open_iso9660(source, volume.offset_bytes, volume.session_bytes)

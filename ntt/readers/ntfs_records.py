@@ -79,11 +79,17 @@ class Standard(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A record at a glance; `place` is None where the unnamed content is in another record, or there is none."""
+    """A record at a glance; `place` is None where the unnamed content is in another record, or there is none.
+
+    `size` is that of the unnamed content, None where this record does not say. `is_whole`: no attribute of the record
+    contradicts itself, so that none can stand behind it unseen.
+    """
 
     standard: Standard
     place: DataPlace | None
+    size: int | None
     may_have_streams: bool
+    is_whole: bool
 
 
 class MftRecord(NamedTuple):
@@ -129,6 +135,7 @@ class MftRecord(NamedTuple):
         standard: Attribute | None = None
         data: Attribute | None = None
         may_have_streams = False
+        found: Attribute | None = None
         for found in self.attributes():
             if found.kind == ATTRIBUTE_LIST or (found.kind == DATA and found.name):
                 may_have_streams = True
@@ -136,7 +143,12 @@ class MftRecord(NamedTuple):
                 data = data or found
             elif found.kind == STANDARD_INFORMATION and not found.name:
                 standard = standard or found
-        return Summary(_standard(standard), None if data is None else self.place_of(data), may_have_streams)
+        end = 0 if found is None else found.position + len(found.raw)
+        is_whole = self.raw[end : end + 4] == b"\xff\xff\xff\xff"
+        if data is None:
+            return Summary(_standard(standard), None, None, may_have_streams, is_whole)
+        size = data.size if not data.lowest else None
+        return Summary(_standard(standard), self.place_of(data), size, may_have_streams, is_whole)
 
     def data(self) -> DataPlace | None:
         """The unnamed content as this record has it; None if it is not in this record."""

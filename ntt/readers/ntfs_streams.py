@@ -126,7 +126,7 @@ class NtfsStreams:
             return -1
         if place.extents is not None:
             return place.extents[0].image_offset if place.extents else -1
-        if place.first_cluster < 0:
+        if not 0 <= place.first_cluster < self._volume.block_count:
             return -1
         return self._volume.offset_bytes + place.first_cluster * self._volume.block_size
 

@@ -10,7 +10,7 @@ import pytsk3
 from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.boot_sectors import ntfs_geometry
-from ntt.readers.nodes import Child, Content, Node
+from ntt.readers.nodes import Child, Content, Node, Tree
 from ntt.readers.ntfs_facts import ntfs_facts
 from ntt.readers.ntfs_links import (
     FLAG_ENCRYPTED,
@@ -22,7 +22,7 @@ from ntt.readers.ntfs_links import (
     reparse_point,
 )
 from ntt.readers.ntfs_plain import PlainFile, plain_file
-from ntt.readers.ntfs_records import ATTRIBUTE_LIST, DATA, VOLUME_NAME, DataPlace, MasterFileTable, Summary
+from ntt.readers.ntfs_records import ATTRIBUTE_LIST, DATA, VOLUME_NAME, DataPlace, MasterFileTable, MftRecord, Summary
 from ntt.readers.ntfs_streams import NtfsStreams, is_stream
 from ntt.readers.tsk_extents import compressed_extents, run_extents
 from ntt.readers.tsk_volume import TskVolume
@@ -99,9 +99,25 @@ class NtfsTree:
             return Node(mode, size, seconds, nanoseconds, 0, 0, special.target, -1, attributes)
         if is_directory:
             return Node(DIRECTORY_MODE, 0, seconds, nanoseconds, 0, 0, b"", -1, attributes)
-        size = max(meta.size, 0)
+        size = self._size(meta.addr, summary)
         first_byte = self._first_byte(meta.addr, summary.place, size)
         return Node(FILE_MODE, size, seconds, nanoseconds, 0, 0, b"", first_byte, attributes)
+
+    def _size(self, ino: int, summary: Summary) -> int:
+        """Bytes of the unnamed content by the attribute itself: The Sleuth Kit says 0 where it cannot take the record.
+
+        ReadError if it is negative, or if nobody can know whether there is content.
+        """
+        size = summary.size
+        if size is None:
+            holder = self._listed_holder(ino)
+            found = None if holder is None else holder.first(DATA)
+            size = 0 if found is None else found.size
+            if found is None and (holder is not None or not summary.is_whole):
+                raise ReadError("its record is damaged: its content is not found")
+        if size < 0:
+            raise ReadError("its size is negative")
+        return size
 
     def _special(self, ino: int, size: int, flags: int) -> Special:
         if flags & FLAG_REPARSE:
@@ -115,7 +131,7 @@ class NtfsTree:
             return -1
         if place is not None and place.extents:
             return place.extents[0].image_offset
-        if place is not None and place.first_cluster >= 0:
+        if place is not None and 0 <= place.first_cluster < self._volume.block_count:
             return self._volume.offset_bytes + place.first_cluster * self._volume.block_size
         if place is not None:
             return -1
@@ -191,12 +207,20 @@ class NtfsTree:
         """Where the unnamed content begins: in the base record, or in the one that the attribute list names."""
         record = self._records.record(ino)
         place = record.data()
-        if place is not None or record.first(ATTRIBUTE_LIST) is None:
-            return place
+        holder = self._listed_holder(ino) if place is None else None
+        return place if holder is None else holder.data()
+
+    def _listed_holder(self, ino: int) -> MftRecord | None:
+        """The other record of the file in which its unnamed content begins; None without an attribute list.
+
+        ReadError if the list does not say.
+        """
+        if self._records.record(ino).first(ATTRIBUTE_LIST) is None:
+            return None
         for entry in self._streams.attribute_list(ino):
             if entry.kind == DATA and not entry.name and entry.lowest == 0:
-                return self._records.record(entry.record).data()
-        return None
+                return self._records.record(entry.record)
+        raise ReadError("its attribute list names no content")
 
     def _label(self) -> str:
         try:
@@ -215,3 +239,7 @@ class NtfsTree:
 def extent_after(extent: Extent, bytes_before: int) -> Extent:
     """The same place in the image, further back in the file."""
     return Extent(extent.file_offset + bytes_before, extent.file_length, extent.image_offset, extent.image_length)
+
+
+def open_tree(source: ImageSource, offset_bytes: int, size_bytes: int, _fstype: str) -> Tree:
+    return NtfsTree(source, offset_bytes, size_bytes)

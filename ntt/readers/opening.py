@@ -1,21 +1,59 @@
-"""A volume -> the reader that lists and reads its files, by the route that detection found."""
+"""A volume -> the reader that lists and reads its files, by the route that detection found.
+
+Readers are loaded when they are first asked for, because a worker needs one or two of them; a worker that is about to
+confine itself, after which it can open no file any more, calls `load_for` or `load_all` first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import assert_never
-
-import msgspec
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Protocol, cast
 
 from ntt.model import Route, Volume
-from ntt.readers.archive_reader import open_archive
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
-from ntt.readers.hfs_reader import HfsReader
-from ntt.readers.iso9660 import open_iso9660
-from ntt.readers.sector_view import SectorView
-from ntt.readers.tsk import TskReader
-from ntt.readers.udf_reader import UdfReader
-from ntt.readers.view_reader import ViewReader
+from ntt.readers.tsk_trees import TREES, load_trees
+
+SECTOR_VIEWS = "ntt.readers.view_reader"
+OPENERS = {
+    Route.TSK: "ntt.readers.tsk",
+    Route.ISO9660: "ntt.readers.iso9660",
+    Route.HFS: "ntt.readers.hfs_reader",
+    Route.UDF: "ntt.readers.udf_reader",
+    Route.ARCHIVE: "ntt.readers.archive_reader",
+}
+
+
+class Opener(Protocol):
+    """What the module of a reader has under the name `open_volume`."""
+
+    def __call__(self, source: ImageSource, volume: Volume, advance: Callable[[int], None], /) -> VolumeReader: ...
+
+
+class ViewOpener(Protocol):
+    """What `SECTOR_VIEWS` has under the name `open_in_view`: `opener` opens the volume inside of the view."""
+
+    def __call__(
+        self, source: ImageSource, volume: Volume, opener: Callable[[ImageSource, Volume], VolumeReader], /
+    ) -> VolumeReader: ...
+
+
+def load_for(volumes: Iterable[Volume]) -> None:
+    """Everything that opening these volumes needs is loaded when it returns."""
+    for volume in volumes:
+        if volume.route in OPENERS:
+            import_module(OPENERS[volume.route])
+        if volume.route is Route.TSK:
+            load_trees((volume.fstype,))
+        if volume.sector_bytes:
+            import_module(SECTOR_VIEWS)
+
+
+def load_all() -> None:
+    """Every reader."""
+    for name in (*OPENERS.values(), SECTOR_VIEWS):
+        import_module(name)
+    load_trees(TREES)
 
 
 def _nothing(_: int) -> None:
@@ -28,33 +66,10 @@ def open_volume(source: ImageSource, volume: Volume, advance: Callable[[int], No
     `advance` is told of bytes taken from the image where getting to one file's first byte may take long.
     Places that the reader tells are places in the image, also where it reads raw sectors.
     """
+    if volume.route not in OPENERS:
+        raise ReadError(volume.finding or "no reader here opens this volume")
+    opener = cast(Opener, import_module(OPENERS[volume.route]).open_volume)
     if not volume.sector_bytes:
-        return _opened(source, volume, advance)
-    try:
-        view = SectorView(source, volume.sector_bytes, volume.data_at, volume.offset_bytes)
-    except OSError as failed:
-        raise ReadError(f"the image cannot be read: {failed}") from failed
-    inside = msgspec.structs.replace(volume, offset_bytes=0, sector_bytes=0, data_at=0)
-    if volume.route in (Route.TSK, Route.HFS):  # these know no sessions: a volume that begins inside of a sector
-        inside = msgspec.structs.replace(inside, offset_bytes=volume.session_bytes, session_bytes=0)
-    reader = ViewReader(_opened(view, inside, advance), view)
-    view.strict = True  # a descriptor proves itself, what a file holds does not
-    return reader
-
-
-def _opened(source: ImageSource, volume: Volume, advance: Callable[[int], None]) -> VolumeReader:
-    match volume.route:
-        case Route.TSK:
-            return TskReader(source, volume)
-        case Route.ISO9660:
-            return open_iso9660(source, volume.offset_bytes, volume.session_bytes)
-        case Route.HFS:
-            return HfsReader(source, volume)
-        case Route.UDF:
-            return UdfReader(source, volume)
-        case Route.ARCHIVE:
-            return open_archive(source, volume, advance)
-        case Route.KERNEL | Route.FUSE | Route.SEVENZIP | Route.NONE:
-            raise ReadError(volume.finding or "no reader here opens this volume")
-        case _:
-            assert_never(volume.route)
+        return opener(source, volume, advance)
+    in_view = cast(ViewOpener, import_module(SECTOR_VIEWS).open_in_view)
+    return in_view(source, volume, lambda view, inside: opener(view, inside, advance))

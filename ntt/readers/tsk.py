@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
 from ntt.ranges import intersection, normalised, total, within
-from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.ext_tree import ExtTree
-from ntt.readers.fat_tree import FatTree
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.inode_set import InodeSet
-from ntt.readers.nodes import Child, Content, Node, Tree
-from ntt.readers.ntfs_tree import NtfsTree
-from ntt.readers.ufs_tree import UfsTree
-
-NO_POOLS = "the volumes of an APFS container are a pool, and pytsk3 opens no pools"
+from ntt.readers.nodes import Child, Content, Node
+from ntt.readers.tsk_trees import open_tree
 
 
 class TskReader:
@@ -29,7 +24,7 @@ class TskReader:
 
     def __init__(self, source: ImageSource, volume: Volume) -> None:
         self._source = source
-        self._tree = _open_tree(source, volume.offset_bytes, volume.size_bytes, volume.fstype)
+        self._tree = open_tree(source, volume.offset_bytes, volume.size_bytes, volume.fstype)
         self.fstype = self._tree.fstype
         self.label = self._tree.label
         self._content_ino = -1
@@ -123,22 +118,8 @@ class TskReader:
         self._tree.close()
 
 
-def _open_tree(source: ImageSource, offset_bytes: int, size_bytes: int, fstype: str) -> Tree:
-    try:
-        match fstype:
-            case "ext2" | "ext3" | "ext4":
-                return ExtTree(source, offset_bytes, size_bytes)
-            case "fat12" | "fat16" | "fat32" | "exfat":
-                return FatTree(source, offset_bytes, size_bytes, fstype)
-            case "ntfs":
-                return NtfsTree(source, offset_bytes, size_bytes)
-            case "ufs":
-                return UfsTree(source, offset_bytes)
-            case "apfs":
-                raise ReadError(NO_POOLS)
-    except (OSError, OverflowError) as error:
-        raise ReadError(f"the image cannot be read: {error}") from None
-    raise ReadError(f"The Sleuth Kit is not used for {fstype}")
+def open_volume(source: ImageSource, volume: Volume, _advance: Callable[[int], None]) -> VolumeReader:
+    return TskReader(source, volume)
 
 
 def _entry(child: Child, parent_ino: int, *, new_inode: bool, duplicate: bool) -> Entry:

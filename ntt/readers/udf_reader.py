@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import stat
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
-from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.udf_entries import FileEntry
 from ntt.readers.udf_facts import facts_of, label_of
 from ntt.readers.udf_partitions import UdfImage
@@ -91,3 +91,7 @@ class UdfReader:
 
 def _file_offset(extent: Extent) -> int:
     return extent.file_offset
+
+
+def open_volume(source: ImageSource, volume: Volume, _advance: Callable[[int], None]) -> VolumeReader:
+    return UdfReader(source, volume)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.nodes import Child, Content, Node
+from ntt.readers.nodes import Child, Content, Node, Tree
 from ntt.readers.tsk_extents import HOLE, part_of, run_extents
 from ntt.readers.ufs_blocks import block_runs
 from ntt.readers.ufs_inodes import UfsInode, UfsInodes, directory_names
@@ -135,3 +135,7 @@ class UfsTree:
     def close(self) -> None:
         self._mapped_ino = -1
         self._mapped = []
+
+
+def open_tree(source: ImageSource, offset_bytes: int, _size_bytes: int, _fstype: str) -> Tree:
+    return UfsTree(source, offset_bytes)

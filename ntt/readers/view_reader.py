@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from ntt.model import Entry, Extent, VolumeFacts, WalkProblem
-from ntt.readers.base import VolumeReader
+from ntt.model import Entry, Extent, Route, Volume, VolumeFacts, WalkProblem
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.sector_view import SectorView
 
 
@@ -56,3 +56,19 @@ class ViewReader:
         for place, size in self._view.pieces(start, length):
             yield Extent(file_offset, size, place, size)
             file_offset += size
+
+
+def open_in_view(
+    source: ImageSource, volume: Volume, opener: Callable[[ImageSource, Volume], VolumeReader]
+) -> VolumeReader:
+    """The volume inside of the image's raw sectors. ReadError as `opener` raises it."""
+    try:
+        view = SectorView(source, volume.sector_bytes, volume.data_at, volume.offset_bytes)
+    except OSError as failed:
+        raise ReadError(f"the image cannot be read: {failed}") from failed
+    inside = msgspec.structs.replace(volume, offset_bytes=0, sector_bytes=0, data_at=0)
+    if volume.route in (Route.TSK, Route.HFS):  # these know no sessions: a volume that begins inside of a sector
+        inside = msgspec.structs.replace(inside, offset_bytes=volume.session_bytes, session_bytes=0)
+    reader = ViewReader(opener(view, inside), view)
+    view.strict = True  # a descriptor proves itself, what a file holds does not
+    return reader

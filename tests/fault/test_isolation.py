@@ -241,6 +241,7 @@ def common_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 def test_an_ordinary_user_gets_the_same_files_and_the_same_fence(common_folder: Path, whole: RescueMedium) -> None:
     user = pwd.getpwnam("daemon").pw_uid
     secret = common_folder / "secret"

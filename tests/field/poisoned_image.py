@@ -2,7 +2,7 @@
 
 `python poisoned_image.py IMAGE FOLDER MODE START END` serves FOLDER/medium.img and says "ready". MODE is `eio`,
 `hang` (until the reader is being killed) or `kill`. Only copying workers are struck: what the image holds must be
-read and listed once before a file of it can fail.
+read and listed once before a file of it can fail. `eio-all`: after the first of them, everybody is.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class PoisonedImage(mfusepy.Operations):
     def __init__(self, image: str, mode: str, start: int, end: int) -> None:
         self._fd = os.open(image, os.O_RDONLY)
         self._mode = mode
+        self._struck = False
         self._poison = range(start, end)
 
     def init(self, path: str) -> None:
@@ -51,11 +52,12 @@ class PoisonedImage(mfusepy.Operations):
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
         if offset < self._poison.stop and offset + size > self._poison.start:
             _, _, reader = mfusepy.fuse_get_context()
-            if b"ntt.worker\0copy\0" in Path(f"/proc/{reader}/cmdline").read_bytes():
+            if self._struck or b"ntt.worker\0copy\0" in Path(f"/proc/{reader}/cmdline").read_bytes():
                 self._strike(reader)
         return os.pread(self._fd, size, offset)
 
     def _strike(self, reader: int) -> None:
+        self._struck = self._mode == "eio-all"
         if self._mode == "kill":
             os.kill(reader, signal.SIGKILL)
         while self._mode == "hang" and not is_being_killed(reader):

@@ -47,7 +47,7 @@ def test_f018_attempts_are_bounded_and_every_file_gets_an_outcome(
     image = ext4_image(tmp_path / "stick.img", written(tmp_path / "tree", CONTENTS))
     poison = found_at(image, CONTENTS[POISONED]) + 200_000
     with served(image, mode, poison, poison + 512) as medium:
-        result = catalogue.ingest(medium, archive=False, attempts=3, stall_s=1.0, workers=2)
+        result = catalogue.ingest(medium, archive=False, attempts=3, stall_s=1.0, workers=2, only_route="tsk")
     assert not result.failures, result.failures
     (report,) = result.media
     assert (report.files, report.failed, report.pending) == (60, 1, 0), [(w.path, w.reason) for w in report.worst]
@@ -66,9 +66,9 @@ def test_f018_what_has_failed_is_not_tried_again_by_itself(catalogue: Catalogue,
     image = iso_image(tmp_path / "disc.iso", written(tmp_path / "tree", CONTENTS))
     poison = found_at(image, CONTENTS[POISONED]) + 200_000
     with served(image, "kill", poison, poison + 512) as medium:
-        catalogue.ingest(medium, archive=False, attempts=2)
+        catalogue.ingest(medium, archive=False, attempts=2, only_route="iso9660")
         for _ in range(3):
-            (again,) = catalogue.ingest(medium, archive=False, attempts=2).media
+            (again,) = catalogue.ingest(medium, archive=False, attempts=2, only_route="iso9660").media
             assert (again.failed, again.changed) == (1, False)
     assert catalogue.value("SELECT attempts FROM outcome WHERE status = 'f'") == 2
     assert catalogue.value("SELECT count(*) FROM diagnostic_event") == 1

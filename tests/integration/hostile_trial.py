@@ -27,10 +27,11 @@ from ntt.confinement.processor_time import ProcessorTime
 from ntt.copier.messages import Batch, FileJob, Read
 from ntt.copier.reading import BatchReader
 from ntt.fence import FRAME_LIMIT_BYTES
-from ntt.model import Entry, OutcomeStatus, VolumeStatus
+from ntt.model import Entry, OutcomeStatus, Volume, VolumeStatus
 from ntt.pulse import Pulse
-from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, VolumeEnded
+from ntt.readers.opening import open_volume
 from ntt.readers.survey import survey
 from ntt.store.layout import SMALL_BLOB_LIMIT_BYTES
 
@@ -88,7 +89,7 @@ class Trial:
     def run(self) -> None:
         self._time.allow(self._source.size_bytes)
         request = Survey((), self._source.size_bytes, self._cue, "disc.bin" if self._cue else "")
-        opened = partial(worker._opened, self._source, {})
+        opened = partial(open_volume, self._source)
         decoder: msgspec.msgpack.Decoder[FromSurvey] = msgspec.msgpack.Decoder(FromSurvey)
         files: list[FileJob] = []
         checked: dict[int, Listed] = {}
@@ -112,12 +113,12 @@ class Trial:
                     self._complain("problems", failure)
         self._read(volumes, files)
 
-    def _read(self, volumes: tuple[worker.Volume, ...], files: list[FileJob]) -> None:
+    def _read(self, volumes: tuple[Volume, ...], files: list[FileJob]) -> None:
         sources, closed = {}, {}
         for volume in volumes:
             if volume.status is VolumeStatus.READ:
                 try:
-                    sources[volume.index] = worker._opened(self._source, {}, volume)
+                    sources[volume.index] = open_volume(self._source, volume)
                 except worker.FAILURES as error:
                     closed[volume.index] = str(error)
         unread = {volume.index: () for volume in volumes}
@@ -147,7 +148,7 @@ class Trial:
         elif content is not None:
             assert len(content) == file.size, "a file with another size than it was listed with"
 
-    def _places(self, source: worker.VolumeReader, file: FileJob) -> None:
+    def _places(self, source: VolumeReader, file: FileJob) -> None:
         try:
             extents = source.extents(file.ino)
         except ReadError as error:
@@ -277,7 +278,7 @@ def _tried(line: bytes, bases: dict[str, Changing], pulse_fd: int) -> Iterator[V
 
 
 def main() -> None:
-    worker._load_what_comes_late(archives=True)
+    worker._load_what_comes_late(Survey((), 0))  # without volumes: every reader
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # dies with the test
     pulse_fd = os.memfd_create("pulse")
     os.ftruncate(pulse_fd, mmap.PAGESIZE)
