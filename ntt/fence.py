@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from math import inf
 from typing import Generic, TypeVar
 
 import anyio
@@ -28,7 +29,9 @@ from ntt.pulse import Pulse
 FRAME_LIMIT_BYTES = 64 << 20
 STDERR_LIMIT_BYTES = 16 << 10
 PROBE_MEMORY_BYTES = 1 << 30
+KILLED_S = 5.0  # a process that waits for a driver below a mount does not end before the driver does: it is left then
 
+_ENDED = (anyio.EndOfStream, anyio.IncompleteRead, anyio.ClosedResourceError, anyio.BrokenResourceError)
 Message = TypeVar("Message")
 
 
@@ -65,27 +68,29 @@ class Worker(Generic[Message]):
         self._stdout = BufferedByteReceiveStream(stdout)
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = decoder
+        self._waiting = anyio.CancelScope()
+        self._ends_at = inf  # the latest
 
     async def send(self, message: msgspec.Struct) -> None:
         """One message to the worker; waits while its pipe is full. WorkerDied when it is gone."""
         body = self._encoder.encode(message)
-        try:
+        with self._patiently(), suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._stdin.send(len(body).to_bytes(4, "big") + body)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise await self._died() from None
+            return
+        raise await self._died()
 
     async def receive(self) -> Message:
         """The worker's next message. WorkerDied when it ends, or sends what is no message of its kind."""
         try:
-            head = await self._stdout.receive_exactly(4)
-            length = int.from_bytes(head, "big")
-            if length > FRAME_LIMIT_BYTES:
-                raise WorkerDied(f"a worker sent a frame of {length:,} bytes")
-            return self._decoder.decode(await self._stdout.receive_exactly(length))
-        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.ClosedResourceError, anyio.BrokenResourceError):
-            raise await self._died() from None
+            with self._patiently(), suppress(*_ENDED):
+                head = await self._stdout.receive_exactly(4)
+                length = int.from_bytes(head, "big")
+                if length > FRAME_LIMIT_BYTES:
+                    raise WorkerDied(f"a worker sent a frame of {length:,} bytes")
+                return self._decoder.decode(await self._stdout.receive_exactly(length))
         except msgspec.DecodeError as error:
             raise WorkerDied(f"a worker sent nonsense: {error}") from None
+        raise await self._died()
 
     async def hand_over(self, fd: int) -> None:
         """A descriptor for the worker to use, which takes them in the order of this. WorkerDied when it takes none."""
@@ -95,13 +100,21 @@ class Worker(Generic[Message]):
             raise await self._died() from None
 
     def kill(self) -> None:
+        """What waits for the worker is told so at the latest `KILLED_S` later, whether or not it has ended then."""
         self._child.process.kill()
+        self._waiting.deadline = self._ends_at = min(self._ends_at, anyio.current_time() + KILLED_S)
+
+    def _patiently(self) -> anyio.CancelScope:
+        self._waiting = anyio.CancelScope(deadline=self._ends_at)
+        return self._waiting
 
     async def _died(self) -> WorkerDied:
         with anyio.move_on_after(5):
             await self._child.wait()
         status = self._child.process.returncode
-        ended = f"signal {-status}" if status is not None and status < 0 else f"status {status}"
+        if status is None:
+            return WorkerDied("a worker waits in the kernel and does not end")
+        ended = f"signal {-status}" if status < 0 else f"status {status}"
         words = self.last_words.decode(errors="replace").strip().splitlines()
         if status == -signal.SIGXCPU:
             words.append("it used up the processor time that it was given for this")

@@ -1,6 +1,6 @@
-"""Images -> a catalogue -> what it then holds of each, as plain values; in this process, or as an ordinary user in another.
+"""Images -> a catalogue -> what it then holds of each, as plain values; also as an ordinary user in another process.
 
-    filesystem_catalogue.py HOME <images.json >catalogued.msgpack
+filesystem_catalogue.py HOME <images.json >catalogued.msgpack
 """
 
 from __future__ import annotations
@@ -48,10 +48,13 @@ class CataloguedVolume(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def catalogued(catalogue: Catalogue, images: Sequence[Path], only_route: Route | None = None) -> list[list[CataloguedVolume]]:
+def catalogued(
+    catalogue: Catalogue, images: Sequence[Path], only_route: Route | None = None
+) -> list[list[CataloguedVolume]]:
     """Each image ingested in turn; its volumes in their order. Every image must get through."""
-    chosen = {"only_route": only_route, "workers": 1}  # starting more of them costs more than they copy
-    result = catalogue.ingest(*images, archive=False, **chosen)
+    chosen: dict[str, float | str] = {} if only_route is None else {"only_route": only_route.value}
+    # starting more than one worker costs more than they copy
+    result = catalogue.ingest(*images, archive=False, map_path=None, label=None, replace=False, workers=1, **chosen)
     assert not result.failures, result.failures
     return [_volumes(catalogue, report.medium_hash) for report in result.media]
 
@@ -61,8 +64,8 @@ def _volumes(catalogue: Catalogue, medium_hash: str) -> list[CataloguedVolume]:
         "SELECT volume.* FROM volume JOIN medium ON id = medium_id WHERE medium_hash = $1 ORDER BY index", medium_hash
     )
     rows = catalogue.rows(
-        """SELECT e.volume, e.ino, e.parent_ino, e.name, e.flags, i.mode, i.mtime_s, i.mtime_ns, i.link_target, i.reason,
-                  i.blobid FROM name e JOIN medium m ON m.id = e.medium_id
+        """SELECT e.volume, e.ino, e.parent_ino, e.name, e.flags, i.mode, i.mtime_s, i.mtime_ns, i.link_target,
+                  i.reason, i.blobid FROM name e JOIN medium m ON m.id = e.medium_id
            JOIN inode i ON i.medium_hash = m.medium_hash AND i.volume = e.volume AND i.ino = e.ino
            WHERE m.medium_hash = $1""",
         medium_hash,
@@ -115,9 +118,13 @@ def started_by_ordinary_user(home: Path, images: Sequence[Path]) -> subprocess.P
     with (home / "images").open("wb") as file:
         file.write(msgspec.json.encode([str(image) for image in images]))
     clean = {key: value for key, value in os.environ.items() if not key.startswith("NTT_")}
-    with (home / "images").open("rb") as given, (home / "errors").open("wb") as errors, (home / "told").open("wb") as told:
-        return subprocess.Popen([*ORDINARY, sys.executable, __file__, str(home)], stdin=given, stdout=told, stderr=errors,
-                                env={**clean, "HOME": str(home)})  # fmt: skip
+    with (
+        (home / "images").open("rb") as given,
+        (home / "errors").open("wb") as errors,
+        (home / "told").open("wb") as told,
+    ):
+        argv = [*ORDINARY, sys.executable, __file__, str(home)]
+        return subprocess.Popen(argv, stdin=given, stdout=told, stderr=errors, env={**clean, "HOME": str(home)})
 
 
 def told_by(process: subprocess.Popen[bytes], home: Path) -> list[list[CataloguedVolume]]:

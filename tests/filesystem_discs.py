@@ -15,7 +15,8 @@ from media_images import run
 from mounting import pure_udf
 from partitioned_images import fat16_image
 from raw_discs import cue, raw, sound
-from udf_images import METADATA, PLAIN as PLAIN_UDF, SPARABLE, VIRTUAL, UdfWriter
+from udf_images import METADATA, SPARABLE, VIRTUAL, UdfWriter
+from udf_images import PLAIN as PLAIN_UDF
 from udf_items import DIRECTORY, SYMLINK, Item, path_components
 
 ROCK_RIDGE = Keeps(UNIX.names)
@@ -35,16 +36,20 @@ def iso_discs(shop: Workshop) -> Iterator[Medium]:
     yield Medium("ISO 9660, Joliet", made, (shop.side("iso9660", JOLIET),), True)
     made = _disc(shop, "Rock Ridge", ROCK_RIDGE, *plain, "-R", "-cache-inodes")
     yield Medium("ISO 9660, Rock Ridge (genisoimage)", made, (shop.side("iso9660", ROCK_RIDGE),), True)
-    made = _disc(shop, "Rock Ridge by xorriso", ROCK_RIDGE, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "--hardlinks")
+    made = _disc(
+        shop, "Rock Ridge by xorriso", ROCK_RIDGE, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-J", "--hardlinks"
+    )
     yield Medium("ISO 9660, Rock Ridge and Joliet (xorriso)", made, (shop.side("iso9660", ROCK_RIDGE),), True)
-    made = _disc(shop, "hidden files", ROCK_RIDGE, *plain, "-R", "-cache-inodes", "-hidden", "F0000*", "-hidden", "LARGE.BIN")
-    yield Medium("ISO 9660, files marked as hidden", made, (shop.side("iso9660", ROCK_RIDGE),), True)
+    made = _disc(
+        shop, "hidden files", ROCK_RIDGE, *plain, "-R", "-cache-inodes", "-hidden", "F0000*", "-hidden", "LARGE.BIN"
+    )
+    yield Medium("ISO 9660, files marked as hidden", made, (shop.side("iso9660", ROCK_RIDGE),))
 
 
 def disc_sides(shop: Workshop) -> Iterator[Medium]:
     """Several sessions, sides, or partitions."""
     yield _sessions(shop)
-    made = _disc(shop, "hybrid HFS", HYBRID, "genisoimage", "-quiet", "-hfs", "-probe", "-r")
+    made = _disc(shop, "hybrid HFS", HYBRID, "genisoimage", "-quiet", "-hfs", "-no-desktop", "-probe", "-r")
     yield Medium("hybrid of ISO 9660 and HFS", made, (shop.side("iso9660", HYBRID), shop.side("hfs", HYBRID)))
     made = _disc(shop, "hybrid HFS+", HYBRID_PLUS, "xorriso", "-as", "mkisofs", "-quiet", "-R", "-hfsplus")
     sides = (shop.side("iso9660", HYBRID_PLUS), shop.side("hfsplus", HYBRID_PLUS))
@@ -53,7 +58,18 @@ def disc_sides(shop: Workshop) -> Iterator[Medium]:
     yield Medium("bridge of ISO 9660 and UDF", made, (shop.side("iso9660", BRIDGE), shop.side("udf", BRIDGE)))
     inside = fat16_image(shop.image("partition of a disc"), shop.tree(FAT_ASCII), 12)
     for table, options in (("MBR", ()), ("GPT", ("-appended_part_as_gpt",))):
-        writer = ("xorriso", "-as", "mkisofs", "-quiet", "-R", "--hardlinks", "-append_partition", "2", "0xef", str(inside))
+        writer = (
+            "xorriso",
+            "-as",
+            "mkisofs",
+            "-quiet",
+            "-R",
+            "--hardlinks",
+            "-append_partition",
+            "2",
+            "0xef",
+            str(inside),
+        )
         made = _disc(shop, f"ISO with {table}", ROCK_RIDGE, *writer, *options)
         sides = (shop.side("iso9660", ROCK_RIDGE), shop.side("fat16", FAT_ASCII))
         yield Medium(f"isohybrid: ISO 9660 with a FAT16 partition in its {table}", made, sides)
@@ -89,7 +105,9 @@ def raw_discs(shop: Workshop) -> Iterator[Medium]:
         for with_cue in (False, True):
             name = f"raw mode {mode}{' with cue' if with_cue else ''}"
             volume = f"RAW{mode}{int(with_cue)}"
-            iso = _disc(shop, f"{name}, plain", ROCK_RIDGE, "genisoimage", "-quiet", "-R", "-cache-inodes", "-V", volume)
+            iso = _disc(
+                shop, f"{name}, plain", ROCK_RIDGE, "genisoimage", "-quiet", "-R", "-cache-inodes", "-V", volume
+            )
             image = shop.image(name).with_name("disc.bin")
             content = raw(iso.read_bytes(), mode)
             sides = [shop.side("iso9660", ROCK_RIDGE)]
@@ -101,7 +119,9 @@ def raw_discs(shop: Workshop) -> Iterator[Medium]:
                 sides.append(Side("audio", None))
             image.write_bytes(content)
             form = "mode 1" if mode == 1 else "mode 2, form 1"
-            text = f"raw sectors of 2,352 bytes, {form}, " + ("cue sheet and a track of sound" if with_cue else "no cue sheet")
+            text = f"raw sectors of 2,352 bytes, {form}, " + (
+                "cue sheet and a track of sound" if with_cue else "no cue sheet"
+            )
             yield Medium(text, image, tuple(sides))
 
 
@@ -135,7 +155,9 @@ def udf_of(tree: Path, kind: str, revision: int) -> UdfWriter:
         for name in sorted(names + files):
             path = os.path.join(folder, name)
             status = os.lstat(path)
-            item = Item(name.decode(), ads=placed, time=_udf_time(status.st_mtime_ns), mode=stat.S_IMODE(status.st_mode))
+            item = Item(
+                name.decode(), ads=placed, time=_udf_time(status.st_mtime_ns), mode=stat.S_IMODE(status.st_mode)
+            )
             item.links = status.st_nlink
             if stat.S_ISDIR(status.st_mode):
                 item.kind, folders[path] = DIRECTORY, item

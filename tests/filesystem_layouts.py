@@ -18,8 +18,10 @@ from partitioned_images import luks_image, placed, raid1_member, sparse
 PAX = replace(UNIX_NS, holes=True)
 ZIPPED = Keeps(tuple(n for n in NTFS.names if len(n) < 200), hardlinks=False, holes=False)
 # 7zz composes names when it packs
-SEVENZIPPED = replace(ZIPPED, names=tuple(n for n in ZIPPED.names if is_normalized("NFC", n.decode())), precision_ns=100)
-SMALL = {"small_files": 20}
+SEVENZIPPED = replace(
+    ZIPPED, names=tuple(n for n in ZIPPED.names if is_normalized("NFC", n.decode())), precision_ns=100
+)
+FEW = 20
 REAL = Keeps((), precision_ns=10**9)
 
 
@@ -28,7 +30,7 @@ def archives(shop: Workshop) -> Iterator[Medium]:
     for suffix, packer in (("", ()), (".gz", ("-z",)), (".bz2", ("-j",)), (".xz", ("-J",)), (".zst", ("--zstd",))):
         image = shop.image(f"tar{suffix}")
         run("tar", "-C", tree, "--format=pax", "--sparse", *packer, "-cf", image, ".")
-        yield Medium(f"tar{suffix}", image, (shop.side("archive", PAX),), True)
+        yield Medium(f"tar{suffix}", image, (shop.side("archive", PAX),), suffix in ("", ".gz"))
     image = shop.image("zip").with_suffix(".zip")
     run("sh", "-c", 'cd "$1" && zip -q -r -y "$2" .', "sh", shop.tree(ZIPPED), image)
     yield Medium("zip", image, (shop.side("archive", ZIPPED),), True)
@@ -41,9 +43,12 @@ def archives(shop: Workshop) -> Iterator[Medium]:
 
 
 def layouts(shop: Workshop) -> Iterator[Medium]:
-    keeps = [replace(one, **SMALL) for one in (UNIX, FAT, NTFS)]
+    keeps = [replace(one, small_files=FEW) for one in (UNIX, FAT, NTFS)]
     unix, fat, ntfs = (shop.tree(one, 7) for one in keeps)
-    sides = [Side(kind, tree, one) for kind, tree, one in zip(("ext4", "fat16", "ntfs"), (unix, fat, ntfs), keeps, strict=True)]
+    sides = [
+        Side(kind, tree, one)
+        for kind, tree, one in zip(("ext4", "fat16", "ntfs"), (unix, fat, ntfs), keeps, strict=True)
+    ]
     parts = shop.image("parts").parent
     ext4 = ext_image(parts / "ext4", "ext4", unix, 8)
     fat16 = fat_image(parts / "fat16", 16, fat, 12 << 10)
@@ -54,13 +59,13 @@ def layouts(shop: Workshop) -> Iterator[Medium]:
              "start=10MiB, size=12MiB, type=6", "start=23MiB, size=8MiB, type=7")  # fmt: skip
     made = partitioned(shop.image("MBR"), "\n".join(lines), 33, {MIB: ext4, 10 * MIB: fat16, 23 * MIB: on_ntfs})
     yield Medium("MBR: a primary, two logical partitions in an extended one", made, tuple(sides))
-    lines = ("label: gpt", "start=1MiB, size=8MiB", "start=9MiB, size=12MiB", "start=21MiB, size=8MiB")
+    table = ("label: gpt", "start=1MiB, size=8MiB", "start=9MiB, size=12MiB", "start=21MiB, size=8MiB")
     places = {MIB: ext4, 9 * MIB: fat16, 21 * MIB: on_ntfs}
-    yield Medium("GPT", partitioned(shop.image("GPT"), "\n".join(lines), 30, places), tuple(sides))
-    made = partitioned(shop.image("GPT damaged"), "\n".join(lines), 30, places)
+    yield Medium("GPT", partitioned(shop.image("GPT"), "\n".join(table), 30, places), tuple(sides))
+    made = partitioned(shop.image("GPT damaged"), "\n".join(table), 30, places)
     _overwrite(made, 512, bytes(33 * 512))
     yield Medium("GPT whose primary table is damaged", made, tuple(sides))
-    made = partitioned(shop.image("GPT hybrid"), "\n".join(lines), 30, places)
+    made = partitioned(shop.image("GPT hybrid"), "\n".join(table), 30, places)
     run("sgdisk", "--hybrid=1:2:3", made)
     yield Medium("hybrid of MBR and GPT", made, tuple(sides))
     yield _apple(shop)
@@ -86,7 +91,9 @@ def _apple(shop: Workshop) -> Medium:
     for number, (kind, first, blocks) in enumerate(entries, 1):
         entry = struct.pack(">2sHIII", b"PM", 0, len(entries), first, blocks) + b"name".ljust(32, b"\0") + kind
         _overwrite(made, number * 512, entry)
-    return Medium("Apple partition map with HFS", made, (Side("hfs", tree, HFS, {b"LARGE.BIN:rsrc": noise(40_001, 4)}),))
+    return Medium(
+        "Apple partition map with HFS", made, (Side("hfs", tree, HFS, {b"LARGE.BIN:rsrc": noise(40_001, 4)}),)
+    )
 
 
 def _overwrite(image: Path, at: int, content: bytes) -> None:
@@ -125,7 +132,9 @@ def real_images(shop: Workshop) -> Iterator[Medium]:
 def findings(shop: Workshop) -> Iterator[Medium]:
     """Volumes without files, or whose files cannot be read; what they are called."""
     for version in (1, 2):
-        yield Medium(f"LUKS {version}", luks_image(shop.image(f"LUKS{version}"), version), (Side(f"luks{version}", None),))
+        yield Medium(
+            f"LUKS {version}", luks_image(shop.image(f"LUKS{version}"), version), (Side(f"luks{version}", None),)
+        )
     signatures = (
         ("BitLocker", "bitlocker", 0, b"\xeb\x58\x90-FVE-FS-"),
         ("LVM2 physical volume", "lvm2_member", 512, b"LABELONE" + struct.pack("<QII8s", 1, 0, 32, b"LVM2 001")),

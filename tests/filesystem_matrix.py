@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from filesystem_verdicts import NONE, Cell, Verdict, blob_of, tree_as_items, ver
 from source_tree import FileSystem, any_name, tree_below
 
 from ntt.model import Route
-from ntt.mounts.drivers import DRIVERS, KERNEL, SEVENZIP_NAMES, SEVENZIP_TYPES
+from ntt.mounts.drivers import DRIVERS, KERNEL, SEVENZIP_NAMES
 from ntt.mounts.machine import Machine, ask_machine
 from ntt.mounts.plan import programs
 from ntt.routes import order
@@ -42,6 +43,8 @@ BUILDERS: tuple[tuple[Callable[[Workshop], Iterator[Medium]], str], ...] = (
     (findings, NAMED.title),
 )
 MOUNTS = (Route.KERNEL, Route.FUSE, Route.SEVENZIP)
+# read by the same reader as others of their kind: an ordinary user is not asked to
+ALIKE = ("ext2", "ext3", "FAT12", "FAT16", "UFS1", "UDF 2.01 with sparing", "UDF 1.50 with a virtual allocation table")
 Volumes = Sequence[CataloguedVolume]
 
 
@@ -75,7 +78,8 @@ class Matrix:
     forced: dict[tuple[str, Route], CataloguedVolume] = field(default_factory=dict)
     placed: dict[tuple[str, Route], Placed] = field(default_factory=dict)
     beside: dict[tuple[str, str], Verdict] = field(default_factory=dict)
-    disagreeing: list[str] = field(default_factory=list)
+    disagreeing: dict[tuple[str, str], list[bytes]] = field(default_factory=dict)
+    rows: dict[Key, Sequence[Cell]] = field(default_factory=dict)
 
     @property
     def all_media(self) -> list[Medium]:
@@ -95,7 +99,7 @@ class Matrix:
 
     # ---- rows
 
-    def rows(self) -> dict[Key, Sequence[Cell]]:
+    def made_rows(self) -> dict[Key, Sequence[Cell]]:
         """In the order of the page."""
         found: dict[Key, Sequence[Cell]] = {}
         for table in DEFAULTS:
@@ -157,7 +161,7 @@ class Matrix:
 
 
 def found_out(server: DatabaseServer, work: Path) -> Matrix:
-    """Every medium is made, ingested as root and as an ordinary user, and by every other route that this machine has."""
+    """Every medium is made, ingested as root and as an ordinary user, and by each other route that this machine has."""
     shop = Workshop(work / "media")
     shop.root.mkdir()
     media: dict[str, list[Medium]] = {}
@@ -165,19 +169,28 @@ def found_out(server: DatabaseServer, work: Path) -> Matrix:
         media.setdefault(title, []).extend(build(shop))
     matrix = Matrix(media, anyio.run(ask_machine, programs()))
     forced = [medium for medium in matrix.all_media if medium.forced]
+    usual = [medium for medium in forced if medium.name not in ALIKE]
     ordinary = work / "ordinary"
-    process = started_by_ordinary_user(ordinary, [medium.image for medium in forced])
+    process = started_by_ordinary_user(ordinary, [medium.image for medium in usual])
     try:
-        matrix.by_default = _ingested(server, work / "default", matrix.all_media)
-        for route in MOUNTS:
-            _force(matrix, server, work, route, forced)
+        with ThreadPoolExecutor(2) as pool:
+            default = pool.submit(_ingested, server, work / "default", matrix.all_media)
+            others = pool.submit(_force_all, matrix, server, work, forced)
+            matrix.by_default = default.result()
+            others.result()
         for medium in forced:
             _read_besides(matrix, medium, work / "beside")
-        matrix.ordinary = dict(zip((m.name for m in forced), told_by(process, ordinary), strict=True))
+        matrix.ordinary = dict(zip((medium.name for medium in usual), told_by(process, ordinary), strict=True))
     finally:
         process.kill()
         process.wait()
+    matrix.rows = matrix.made_rows()
     return matrix
+
+
+def _force_all(matrix: Matrix, server: DatabaseServer, work: Path, media: Sequence[Medium]) -> None:
+    for route in MOUNTS:
+        _force(matrix, server, work, route, media)
 
 
 def _ingested(
@@ -193,8 +206,8 @@ def _force(matrix: Matrix, server: DatabaseServer, work: Path, route: Route, med
     for name, (volume,) in _ingested(server, work / f"only {route}", chosen, route).items():
         matrix.forced[name, route] = volume
     for medium in chosen:
-        (volume,) = volumes_of(medium.image)
-        matrix.placed[medium.name, route] = placed_by_mount(medium.image, volume, route, work / "mounts")
+        (detected,) = volumes_of(medium.image)
+        matrix.placed[medium.name, route] = placed_by_mount(medium.image, detected, route, work / "mounts")
 
 
 def _read_besides(matrix: Matrix, medium: Medium, work: Path) -> None:
@@ -209,11 +222,4 @@ def _read_besides(matrix: Matrix, medium: Medium, work: Path) -> None:
         for path in theirs.keys() & mine.tree.keys():
             content, blob = theirs[path].content, mine.tree[path].blob
             if content is not None and stat.S_ISREG(mine.tree[path].mode) and blob_of(content) != blob:
-                matrix.disagreeing.append(f"{medium.name}: {reader}: {path!r}")
-
-
-def trees_agree(one: Mapping[bytes, object], other: Mapping[bytes, object]) -> bool:
-    return one.keys() == other.keys()
-
-
-__all__ = ["SEVENZIP_TYPES", "Matrix", "found_out", "label", "trees_agree", "ways"]
+                matrix.disagreeing.setdefault((medium.name, reader), []).append(path)

@@ -73,7 +73,7 @@ def file_systems(shop: Workshop) -> Iterator[Medium]:
     yield from _hfs_plus(shop)
     for version, order in ((1, "be"), (2, "le")):
         name = f"UFS{version}"
-        made = ufs_image(shop.image(name), version, order, str(shop.tree(UNIX)), "12m")
+        made = ufs_image(shop.image(name), version, order, shop.tree(UNIX), "12m")
         yield Medium(name, made, (shop.side("ufs", UNIX),), True)
 
 
@@ -82,7 +82,9 @@ def mounted_file_systems(shop: Workshop) -> Iterator[Medium]:
     for kind, keeps in (("squashfs", UNIX), ("xfs", UNIX_NS), ("btrfs", UNIX_NS)):
         made = made_image(kind, shop.image(kind), shop.tree(keeps))
         yield Medium(kind, made, (shop.side(kind, keeps),), True)
-    short = Keeps(tuple(name for name in UNIX.names if len(name) < 200), precision_ns=1)  # this mkfs.erofs fails on the longest names
+    short = Keeps(
+        tuple(name for name in UNIX.names if len(name) < 200), precision_ns=1
+    )  # this mkfs.erofs fails on the longest names
     made = made_image("erofs", shop.image("erofs"), shop.tree(short))
     yield Medium("erofs", made, (shop.side("erofs", short),), True)
     no_times = Keeps(SHORT_ASCII.names, hardlinks=False, times=False)
@@ -163,15 +165,14 @@ def filled_hfs(image: Path, tree: Path) -> None:
     hfs(home, "humount")
 
 
-def hfs_plus_of(tree: Path, **more: bool) -> HfsPlus:
+def hfs_plus_of(tree: Path, volume: HfsPlus) -> HfsPlus:
     """The tree as items of a volume; its hard links as Apple's system makes them."""
-    volume = HfsPlus(**more)
     base = os.fsencode(tree)
     private = volume.folder(ROOT, FILES_FOLDER)
     folders = {b"": ROOT}
     linked: dict[int, int] = {}
     for folder, names, files in os.walk(base):
-        parent = folders["".encode() if folder == base else os.path.relpath(folder, base)]
+        parent = folders[b"" if folder == base else os.path.relpath(folder, base)]
         for name in sorted(names + files):
             path = os.path.join(folder, name)
             status = os.lstat(path)
@@ -194,13 +195,14 @@ def hfs_plus_of(tree: Path, **more: bool) -> HfsPlus:
 
 
 def _hfs_plus(shop: Workshop) -> Iterator[Medium]:
-    for seed, (name, options) in enumerate((("HFS+", {"journal": "empty"}), ("HFSX", {"case_sensitive": True})), 1):
+    volumes = {"HFS+": HfsPlus(journal="empty"), "HFSX": HfsPlus(case_sensitive=True)}
+    for seed, (name, volume) in enumerate(volumes.items(), 1):
         image = shop.image(name)
-        image.write_bytes(hfs_plus_of(shop.tree(HFS_PLUS, seed), **options).image(1024))
-        yield Medium(name, image, (_hfs_plus_side(shop, seed),), True)
+        image.write_bytes(hfs_plus_of(shop.tree(HFS_PLUS, seed), volume).image(1024))
+        yield Medium(name, image, (_hfs_plus_side(shop, seed),), name == "HFS+")
     image = shop.image("HFS+ in an HFS wrapper")
-    image.write_bytes(wrapped(hfs_plus_of(shop.tree(HFS_PLUS, 3)).image(1024)))
-    yield Medium("HFS+ in an HFS wrapper", image, (_hfs_plus_side(shop, 3),), True)
+    image.write_bytes(wrapped(hfs_plus_of(shop.tree(HFS_PLUS, 3), HfsPlus()).image(1024)))
+    yield Medium("HFS+ in an HFS wrapper", image, (_hfs_plus_side(shop, 3),))
 
 
 def _hfs_plus_side(shop: Workshop, seed: int) -> Side:

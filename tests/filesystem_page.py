@@ -34,10 +34,14 @@ QUALITY = ("names", "contents", "times", "links", "extents")
 WAYS = ("medium", "without root", "with root", *QUALITY)
 DEFAULTS = (
     Table("File systems", "One volume without a partition table.", WAYS, 3),
-    Table("Optical discs", "Each side, session and partition of a disc is a volume; a row is about all of them.", WAYS, 3),
+    Table(
+        "Optical discs", "Each side, session and partition of a disc is a volume; a row is about all of them.", WAYS, 3
+    ),
     Table("Archives", "An “image” that is an archive is read as one volume.", WAYS, 3),
     Table("Layouts", "Where volumes lie on a disk; a row is about all of them.", WAYS, 3),
-    Table("Images that others made", "From Debian packages; compared with what `xorriso` and `mtools` unpack.", WAYS, 3),
+    Table(
+        "Images that others made", "From Debian packages; compared with what `xorriso` and `mtools` unpack.", WAYS, 3
+    ),
 )
 OTHERS = Table(
     "The other routes",
@@ -47,8 +51,8 @@ OTHERS = Table(
 )
 BESIDE = Table(
     "Other readers",
-    "What other programs make of the same media. No file that they and NTT list has two contents, "
-    "unless a note says so.",
+    "What other programs make of the same media, beside what was written. Where they and NTT list a file with two "
+    "contents, theirs is not the one that was written.",
     ("medium", "reader", *QUALITY[:4]),
     2,
 )
@@ -85,7 +89,11 @@ def page(rows: Rows) -> str:
     notes: dict[str, int] = {}
     parts = [_head()]
     for table in TABLES:
-        lines = [_line([*key[1:], *(_text(cell, notes) for cell in cells)]) for key, cells in rows.items() if key[0] == table.title]
+        lines = [
+            _line([*key[1:], *(_text(cell, notes) for cell in cells)])
+            for key, cells in rows.items()
+            if key[0] == table.title
+        ]
         rule = _line(["---"] * len(table.columns)).replace(" ", "")
         parts.append("\n".join([f"## {table.title}", "", table.text, "", _line(table.columns), rule, *lines]))
     numbered = [f"{number}. {note}" for note, number in notes.items()]
@@ -133,21 +141,21 @@ def _cell(text: str, notes: Mapping[str, str]) -> Cell:
 def _head() -> str:
     return f"""# File systems and layouts
 
-This page is written by a test, which makes each medium, ingests it by each route and compares the catalogue with what was
-written: `{COMMAND}` writes it anew.
+This page is written by a test, which makes each medium, ingests it by each route and compares the catalogue with what
+was written: `{COMMAND}`.
 Without that variable the test fails where the page is not what it finds.
 
 **names** are paths and types, **contents** every byte, **times** those of last change as exactly as the medium keeps
 them, **links** symbolic links with their targets and hard links as one file with several names, **extents** whether the
 bytes at the places that the route tells of a file are the file's. “–”: the medium has none, or what fills it sets none.
-Numbers in brackets are [notes](#notes). Rows that say “{NOT_MEASURED.word}” need what the machine did not have that wrote
-this page (a kernel module, a driver); where the test runs on a machine that lacks more, such rows are not compared.
+Numbers in brackets are [notes](#notes). Rows that say “{NOT_MEASURED.word}” need what the machine that wrote this page
+did not have (a kernel module, a driver); rows that need what the testing machine lacks are not compared.
 
 ## The order of routes
 
 Readers come first: they need no root and no mount, put no kernel parser before what is on the medium, and know where
-files lie. Mounts are for what has no reader, and the second opinion on one. The kernel mounts for root only; FUSE drivers
-need `/dev/fuse` and, without root, user namespaces.
+files lie. Mounts are for what has no reader, and the second opinion on one. The kernel mounts for root only; FUSE
+drivers need `/dev/fuse` and, without root, user namespaces.
 
 | file system | routes, in order | kernel types | FUSE drivers |
 |---|---|---|---|
@@ -159,12 +167,13 @@ need `/dev/fuse` and, without root, user namespaces.
 - lists nothing where the file system itself counts entries, or
 - lists fewer entries than the file system counts, by more than 16 and by more than a twentieth.
 
-The next route's listing takes its place if it has more names, or as many and did not end early. Either way it is recorded:
-`ntt problems` tells of it, and `ntt list` and `--json` name the routes that were tried. FAT and exFAT count nothing that
+The next route's listing takes its place if it has more names, or as many and did not end early. Either way
+`ntt problems` tells of it, with the routes that were tried and why each did not do. FAT and exFAT count nothing that
 could be compared.
 
-**`NTT_ONLY_ROUTE`** (or `only_route` in `ntt.toml`) takes one of {_names()}: volumes are then read by that
-route or not at all, and a volume that another route would have read is a finding that names the setting."""
+**`NTT_ONLY_ROUTE`** (or `only_route` in `ntt.toml`) takes one of {_names()}.
+Volumes are then read by that route or not at all, and a volume that another reader would have read is a finding that
+names the setting."""
 
 
 def _names() -> str:

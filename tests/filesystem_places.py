@@ -1,4 +1,4 @@
-"""Volumes -> whether the places that a route tells of its files hold their contents; by which driver, if it is a mount."""
+"""Volumes -> whether the places that a route tells of its files hold their contents; and by which driver it mounts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ntt.readers.opening import open_volume
 from ntt.readers.volumes import detect
 
 PIECE_BYTES = 1 << 20
+FEW = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,13 @@ def _kind(source: ImageSource, volume: Volume, extents: Iterable[Extent], conten
         at += extent.file_length
         piece = content[extent.file_offset : at]
         if extent.image_offset == -1:
-            kinds.add("exact" if not any(piece) else "wrong")
+            kinds |= {"wrong"} if any(piece) else set()
         elif extent.image_length == extent.file_length:
             kinds.add(_linear(source, volume, extent, piece))
         else:
             is_all = (extent.image_offset, extent.image_length // 2) == (volume.offset_bytes, volume.size_bytes // 2)
             kinds.add("whole volume" if is_all else "packed units")
-    return " and ".join(sorted(kinds)) if at == len(content) else "wrong"
+    return " and ".join(sorted(kinds) or ["exact"]) if at == len(content) else "wrong"
 
 
 def _linear(source: ImageSource, volume: Volume, extent: Extent, piece: bytes) -> str:
@@ -85,7 +86,7 @@ def _linear(source: ImageSource, volume: Volume, extent: Extent, piece: bytes) -
 
 
 NOTES = {
-    "in a record": "of a small file that stands in its MFT record, two bytes of every 512 stand elsewhere in the record",
+    "in a record": "of a small file that stands in its MFT record, two bytes in 512 stand elsewhere in that record",
     "packed units": "of what is packed, the place of the whole packed piece is known",
     "whole volume": "the route does not say where files lie: damage anywhere in the volume may concern each of them",
     "wrong": "the bytes there are not the file's",
@@ -136,11 +137,12 @@ def _kinds_below(source: ImageSource, volume: Volume, mounted: Mounted) -> Itera
                     paths[entry.ino] = path
                 elif entry.is_regular and entry.size:
                     files[path] = entry
-        for path, entry in files.items():
+        # where a driver knows no places, it knows none of any file
+        looked_at = files if mounted.kind.extents_known else dict(list(files.items())[:FEW])
+        for path, entry in looked_at.items():
             tree.locate(entry.ino, path)
             try:
                 content = _content(tree.read, entry)
             except OSError:
                 continue  # what cannot be read is a failed file, which is told elsewhere
             yield _kind(source, volume, tree.extents(entry.ino), content)
-

@@ -1,4 +1,4 @@
-"""A medium -> what other programs unpack from it: what NTT says is compared with them, not only with what was written."""
+"""A medium -> what other programs unpack from it, for NTT to be compared with them, not only with what was written."""
 
 from __future__ import annotations
 

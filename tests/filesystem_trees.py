@@ -43,18 +43,14 @@ NTFS = replace(UNIX, names=tuple(filter(ntfs_name, DIFFICULT_NAMES)), precision_
 PLAIN = Keeps((), symlinks=False, hardlinks=False, holes=False)
 FAT = replace(PLAIN, names=tuple(filter(fat_name, DIFFICULT_NAMES)), precision_ns=2 * 10**9, folder_times=False)
 JOLIET = replace(PLAIN, names=tuple(n for n in FAT.names if len(n.decode()) <= 64 and b";" not in n))
-UDF = replace(
-    UNIX, names=tuple(name for name in NTFS.names if len(name) <= 240), precision_ns=1000, holes=False
-)
+UDF = replace(UNIX, names=tuple(name for name in NTFS.names if len(name) <= 240), precision_ns=1000, holes=False)
 # Mac OS Roman, at most 31 bytes; whatever fills it gives folders the time of now
 HFS = Keeps(
     (b"Gr\x9f\xa7e aus K\x9aln", b"with  two  spaces", b"line\rfeed", b"caf\x8e", b"#autosave#", b"*?<>|\"\\"),
     symlinks=False, hardlinks=False, holes=False, folder_times=False,
 )  # fmt: skip
 # only decomposed names stand on such a volume
-HFS_PLUS = replace(
-    UNIX, names=(*_ascii(DIFFICULT_NAMES, 255), "e\u0301 de\u0301compose\u0301".encode()), holes=False
-)
+HFS_PLUS = replace(UNIX, names=(*_ascii(DIFFICULT_NAMES, 255), "e\u0301 de\u0301compose\u0301".encode()), holes=False)
 SHORT_ASCII = replace(PLAIN, names=tuple(n for n in _ascii(FAT.names, 31) if not set(n) & set(b":%")))
 
 

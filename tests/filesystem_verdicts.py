@@ -13,6 +13,7 @@ from source_tree import Found
 
 SECOND_NS = 10**9
 NOTHING = "–"
+LOWER = "are shown in lower case"
 LEFT_OUT = (b"lost+found",)
 
 
@@ -46,9 +47,8 @@ def _joined(one: Cell, other: Cell) -> Cell:
         return one
     if one == NONE:
         return other
-    if one == YES or other == YES:
-        return Cell("partly", one.note or other.note)
-    return Cell("partly", "; ".join(sorted({one.note, other.note})))
+    word = one.word if one.word == other.word else "partly"
+    return Cell(word, "; ".join(sorted({one.note, other.note} - {""})))
 
 
 def shown(path: bytes) -> str:
@@ -66,8 +66,12 @@ def verdict(expected: Mapping[bytes, Found], streams: Mapping[bytes, bytes], tre
     below = tuple(path + b"/" for path in links)
     plain = {path: item for path, item in found.items() if path not in links and not path.startswith(below or (b"\0",))}
     wanted = {path: item for path, item in expected.items() if path not in links}
+    names = _names(wanted, streams, plain)
+    if names.note.endswith(LOWER):
+        as_written = {path.lower(): path for path in expected}
+        plain, found = ({as_written.get(path, path): item for path, item in some.items()} for some in (plain, found))
     return Verdict(
-        names=_names(wanted, streams, plain),
+        names=names,
         contents=_contents(wanted, streams, plain),
         times=_times(expected, found),
         links=_links(expected, links, found),
@@ -97,7 +101,7 @@ def _differing(missing: list[bytes], more: list[bytes], wanted: Mapping[bytes, F
         return f"one file is there instead, {shown(more[0])}: the archive inside is not unpacked"
     some = f"{len(missing)} of {len(wanted)} names"
     if {path.lower() for path in missing} <= {path.lower() for path in more}:
-        return f"{some} are shown in lower case"
+        return f"{some} {LOWER}"
     return f"{some} are {'altered or missing' if more else 'missing'}, such as {shown(missing[0])}"
 
 
@@ -189,4 +193,3 @@ def tree_as_items(tree: Mapping[bytes, Found]) -> dict[bytes, Item]:
         )
         for path, item in tree.items()
     }
-

@@ -195,6 +195,18 @@ def written(canvas: Canvas, base: Base, path: Path) -> Path:
     return path
 
 
+def sparse_write(path: Path, content: bytes | bytearray) -> Path:
+    """A file with these bytes; blocks of zeros are holes."""
+    with path.open("wb") as file:
+        file.truncate(len(content))
+        zeros = bytes(1 << 16)
+        for at in range(0, len(content), len(zeros)):
+            piece = content[at : at + len(zeros)]
+            if piece != zeros[: len(piece)]:
+                os.pwrite(file.fileno(), piece, at)
+    return path
+
+
 def mutated(content: bytes, seed: int, used: list[int]) -> bytes:
     """Some bytes of the blocks in use changed: bits flipped, fields set to extremes, blocks swapped or cleared."""
     chance = random.Random(seed)

@@ -9,7 +9,7 @@ import anyio
 
 from ntt.db.connection import Connection, Database, translated
 from ntt.db.locks import LockSpace, release_advisory, try_advisory
-from ntt.db.paths import paths_of
+from ntt.db.paths import paths_of, whole_paths_of
 
 PAGE_FILES = 20_000
 _REGULAR = "(n.mode & 61440) = 32768"  # S_IFMT, S_IFREG
@@ -64,7 +64,7 @@ class CopyQueue:
     async def files(self, by_path: Collection[int] = ()) -> AsyncIterator[PendingFile]:
         """All that are pending now, page by page in the order of the inodes, each page as it lies on the medium.
 
-        Those of the volumes `by_path` come with a path.
+        Those of the volumes `by_path` come with a path, unless it is longer than any that is followed.
         """
         volume, ino = -1, -1
         while True:
@@ -82,7 +82,7 @@ class CopyQueue:
                     PAGE_FILES,
                 )
                 keys = {(row["volume"], row["ino"]) for row in rows if row["volume"] in by_path}
-                paths = await paths_of(connection, self._medium_id, keys)
+                paths = await whole_paths_of(connection, self._medium_id, keys)
             if not rows:
                 return
             volume, ino = rows[-1]["volume"], rows[-1]["ino"]
@@ -105,6 +105,28 @@ class CopyQueue:
             FailedFile(r["volume"], r["ino"], paths.get((r["volume"], r["ino"]), b""), r["size"], r["reason"])
             for r in rows
         ]
+
+    async def found_by_path(self, files: Sequence[FailedFile]) -> list[FailedFile]:
+        """Those of them whose paths lead to no other file: no name on the way is there twice in its directory."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """WITH RECURSIVE twice AS MATERIALIZED (
+                       SELECT DISTINCT volume, parent_ino, name FROM name WHERE medium_id = $1 AND (flags & 1) <> 0),
+                   up(volume, file, ino, parent_ino, name) AS (
+                       SELECT n.volume, n.ino, n.ino, n.parent_ino, n.name
+                       FROM name n JOIN unnest($2::smallint[], $3::bigint[]) AS wanted(volume, ino) USING (volume, ino)
+                       WHERE n.medium_id = $1 AND EXISTS (SELECT FROM twice)
+                       UNION
+                       SELECT d.volume, up.file, d.ino, d.parent_ino, d.name FROM up JOIN name d
+                       ON d.medium_id = $1 AND d.volume = up.volume AND d.ino = up.parent_ino AND (d.flags & 2) <> 0
+                       WHERE up.ino <> up.parent_ino)
+                   SELECT DISTINCT volume, file FROM up JOIN twice USING (volume, parent_ino, name)""",
+                self._medium_id,
+                [file.volume for file in files],
+                [file.ino for file in files],
+            )
+        ambiguous = {(row["volume"], row["file"]) for row in rows}
+        return [file for file in files if (file.volume, file.ino) not in ambiguous]
 
     async def give_back(self, files: Sequence[FailedFile]) -> int:
         """Makes failed files pending again; the medium is neither copied nor archived then. How many there were."""

@@ -123,7 +123,7 @@ class Load:
                 "node",
                 columns=_NODE,
                 records=[
-                    (e.ino, _fitting(e.size), _fitting(e.mtime_s), e.first_byte, medium_id,
+                    (e.ino, _fitting(e.size), _fitting(e.mtime_s), _fitting(e.first_byte), medium_id,
                      e.mtime_ns % 1_000_000_000, e.mode & MODE_BITS, _fitting(e.uid), _fitting(e.gid), volume,
                      e.link_target)
                     for e in new

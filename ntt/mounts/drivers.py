@@ -18,6 +18,7 @@ _NOTHING = TreeKind()
 _NO_OWNERS = "uid=0,gid=0,dmask=0022,fmask=0133"
 _NO_STREAMS = "alternate data streams are not listed by this route"
 _DIRTY_LOG = "its log holds changes that were not replayed: what was written last may be missing or incomplete"
+_NO_COMPRESSED = "files that macOS compressed are shown as empty by this route"
 _NO_FORKS = "resource forks are not listed by this route"
 
 
@@ -82,7 +83,7 @@ KERNEL: dict[str, tuple[KernelType, ...]] = {
         KernelType("hfs", "codepage=macroman,iocharset=utf8", _KEPT, (_NO_FORKS,)),
         KernelType("hfs", "", _KEPT, (_NO_FORKS,)),
     ),
-    "hfsplus": (KernelType("hfsplus", "nls=utf8,nodecompose", _KEPT, (_NO_FORKS,)),),
+    "hfsplus": (KernelType("hfsplus", "nls=utf8,nodecompose", _KEPT, (_NO_FORKS, _NO_COMPRESSED)),),
     "ufs": tuple(KernelType("ufs", f"ufstype={kind}") for kind in ("ufs2", "44bsd", "sun", "sunx86", "old")),
     "f2fs": (KernelType("f2fs", "norecovery"), KernelType("f2fs", "disable_roll_forward")),
     "jfs": (KernelType("jfs", "iocharset=utf8,errors=continue"),),
@@ -115,7 +116,7 @@ DRIVERS: tuple[Driver, ...] = (
     Driver(
         ("grub-mount",),
         "grub-common",
-        frozenset(KERNEL).difference(("erofs", "cramfs", "ntfs")),
+        frozenset(KERNEL).difference(("erofs", "cramfs", "ntfs", "hfs", "hfsplus")),  # compressed files would be empty
         # it takes no options of its own; what begins with a dash behind the paths goes to FUSE
         argv=("--", "{source}", "{target}", "-o{options}"),
         kind=TreeKind(links_followed=True),

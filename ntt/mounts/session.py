@@ -127,9 +127,9 @@ class MountSession:
         self._stack = AsyncExitStack()
 
     async def close(self) -> None:
+        await self.close_helper()  # first: closing a directory below a driver that hangs may wait for it
         for index in tuple(self.mounted):
             self._forget(index)
-        await self.close_helper()
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ may fail with OSError for the thing in hand; the next call works.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from ntt.ranges import Ranges, intersection, normalised, total, within
 
 # what a file system counts besides the files, folders and links of its users, the root among them
 _OWN_INODES = {"ext2": 10, "ext3": 10, "ext4": 10, "xfs": 4, "squashfs": 1, "erofs": 1, "f2fs": 4}
+_GONE = (errno.ENOTCONN, errno.ECONNABORTED)  # of a driver that ended, whatever is asked
 
 
 class MountedTree:
@@ -44,7 +46,10 @@ class MountedTree:
         self._contents = Contents(self._directories, volume, kind.extents_known, self._device)
 
     def walk(self) -> Iterator[Entry | WalkProblem]:
-        """Every entry once, the root first, parents before children; only directories are held."""
+        """Every entry once, the root first, parents before children; only directories are held.
+
+        OSError where it cannot go on: the driver has ended.
+        """
         seen = NumberSet()
         status = os.fstat(self._root_fd)
         root = Folder(None, b"", self._number(0, b"", status))
@@ -68,6 +73,8 @@ class MountedTree:
                             looks.add(listed.name, listed.mode, listed.size, listed.mtime_s)
                         yield listed
         except OSError as error:
+            if error.errno in _GONE:
+                raise
             yield WalkProblem("directory_unreadable", folder.ino, b"", error.strerror or str(error))
         if self._kind.links_followed and self._directories.in_circle(folder, looks):
             detail = "a link to a folder above it, which this driver follows; not entered again"
@@ -82,6 +89,8 @@ class MountedTree:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             target = _link_target(fd, name, status)
         except OSError as error:
+            if error.errno in _GONE:
+                raise
             yield WalkProblem("bad_record", folder.ino, name, error.strerror or str(error))
             return
         duplicate = name in names

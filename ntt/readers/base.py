@@ -27,6 +27,8 @@ class ImageSource:
 
         OSError if the file cannot be read.
         """
+        if offset >= self.size_bytes:  # the system takes no number beyond 2**63
+            return bytes(length)
         parts: list[bytes] = []
         missing, at = length, offset
         while missing > 0:
@@ -87,3 +89,7 @@ class VolumeReader(Protocol):
 
 class ReadError(Exception):
     """A reader could not list or read one thing; the text names the cause in a few words."""
+
+
+class Refused(ReadError):
+    """What is stored there is known not to be the file's content: whoever reads it all the same gets something else."""

@@ -37,7 +37,7 @@ def inspection(source: ImageSource, request: Survey, beat: Beat) -> Iterator[Fro
 
     No list of files is made, whatever the image holds: what is sent stays below a few MiB.
     """
-    layout = _bounded(detect(source, request.claimed_bytes, request.cue))
+    layout = _bounded(detect(source, request.claimed_bytes, request.cue, request.file_name))
     yield LayoutFound(layout)
     for volume in layout.volumes:
         if volume.status is VolumeStatus.READ and volume.route.is_reader:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
 from ntt.ranges import within
-from ntt.readers.base import ImageSource, ReadError, VolumeReader
+from ntt.readers.base import ImageSource, ReadError, Refused, VolumeReader
 from ntt.readers.iso_facts import iso_facts
 from ntt.readers.iso_files import BUCKET_BYTES, FIRST_RECORD, FileParts, file_parts
 from ntt.readers.iso_records import (
@@ -100,7 +100,7 @@ class Iso9660Reader:
                 raise ReadError(f"the image cannot be read: {failed}") from failed
         found = self._last[1]
         if found.refusal and stat.S_ISREG(found.mode):
-            raise ReadError(found.refusal)
+            raise Refused(found.refusal)
         return found
 
     def _find(self, ino: int) -> FileParts:

@@ -39,7 +39,8 @@ class Walked:
 class Listing:
     """What a worker answered until it was done or died; `death` is empty when it did not.
 
-    `by_image`: it was killed by a signal or a limit, so that what it looked at is the likely cause.
+    `by_image`: it was killed by a signal or a limit, so that what it looked at is the likely cause. `ours`: its
+    entries are being put away, and it may be waiting for that.
     """
 
     layout: Layout | None = None
@@ -47,6 +48,7 @@ class Listing:
     death: str = ""
     stalled: bool = False
     by_image: bool = False
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Lister:
         seen, since = walker.pulse.read(), time.monotonic()
         while time.monotonic() - since < self.stall_s:
             await anyio.sleep(min(1.0, self.stall_s / 4))
-            if (now := walker.pulse.read()) != seen:
+            if (now := walker.pulse.read()) != seen or listing.ours:  # a slow catalogue is not the worker's fault
                 seen, since = now, time.monotonic()
         listing.stalled = True
         walker.kill()
@@ -97,7 +99,9 @@ async def _answers(walker: Worker[FromSurvey], listing: Listing, sink: Sink) -> 
                 listing.layout = layout
                 since = time.monotonic()
             case Found() as found:
+                listing.ours = True
                 await sink.take(found)
+                listing.ours = False
             case VolumeEnded(volume=volume, failure=failure, counted=counted, journal_pending=pending):
                 now = time.monotonic()
                 listing.walked[volume] = Walked(failure, counted, now - since, pending)

@@ -11,7 +11,7 @@ from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, SurveyD
 from ntt.readers.volumes import detect
 
 CHUNK_ENTRIES = 5_000
-CHUNK_BYTES = 1 << 20  # of names and link targets, so that long ones do not swell a message
+CHUNK_BYTES = 1 << 20  # of names, link targets and attributes, so that long ones do not swell a message
 UNCOUNTED = ("fat12", "fat16", "fat32", "exfat")  # these keep no count, and their facts cost reading all of a table
 FAILURES = (ReadError, OSError)  # the latter of a file system that is read by path
 
@@ -41,7 +41,7 @@ def _walk(volume: Volume, beat: Beat, open_volume: Callable[[Volume], VolumeRead
     try:
         reader = open_volume(volume)
     except FAILURES as error:
-        yield VolumeEnded(volume.index, str(error))
+        yield VolumeEnded(volume.index, _cause(error))
         return
     entries: list[Entry] = []
     problems: list[WalkProblem] = []
@@ -55,17 +55,24 @@ def _walk(volume: Volume, beat: Beat, open_volume: Callable[[Volume], VolumeRead
             else:
                 entries.append(found)
                 size_bytes += len(found.name) + len(found.link_target)
+                if found.attributes:
+                    size_bytes += sum(len(value) for _, value in found.attributes)
             if len(entries) + len(problems) >= CHUNK_ENTRIES or size_bytes >= CHUNK_BYTES:
                 yield Found(volume.index, tuple(entries), tuple(problems))
                 entries, problems, size_bytes = [], [], 0
     except FAILURES as error:
-        failure = str(error)
+        failure = _cause(error)
     if entries or problems:
         yield Found(volume.index, tuple(entries), tuple(problems))
     facts = _facts(reader)
     counted, pending = (None, False) if facts is None else (facts.entries, facts.journal_pending)
     yield VolumeEnded(volume.index, failure, counted, pending)
     reader.close()
+
+
+def _cause(error: Exception) -> str:
+    """Without the number and the name that an OSError puts around it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _facts(reader: VolumeReader) -> VolumeFacts | None:

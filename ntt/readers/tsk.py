@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
 from ntt.ranges import intersection, normalised, total, within
-from ntt.readers.base import ImageSource, ReadError, VolumeReader
+from ntt.readers.base import ImageSource, ReadError, Refused, VolumeReader
 from ntt.readers.inode_set import InodeSet
 from ntt.readers.nodes import Child, Content, Node
 from ntt.readers.tsk_trees import open_tree
@@ -93,7 +93,7 @@ class TskReader:
     def read(self, ino: int, offset: int, length: int) -> bytes:
         content = self._content_of(ino)
         if content.refusal:
-            raise ReadError(content.refusal)
+            raise Refused(content.refusal)
         wanted = min(length, content.size - offset)
         if offset < 0 or wanted <= 0:
             return b""

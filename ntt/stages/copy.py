@@ -153,7 +153,7 @@ class CopyStage:
         """What readers failed on, through mounts; the difference is recorded. How many files are left."""
         left = 0
         async with self._reachable(image, doubtful.routes()) as (volumes, roots, how):
-            files = [file for file in doubtful.files if file.volume in roots]
+            files = await queue.found_by_path([file for file in doubtful.files if file.volume in roots])
             if files:
                 given_back = await queue.give_back(files)
                 total.files -= given_back
@@ -195,7 +195,10 @@ class CopyStage:
 
 
 class Doubtful:
-    """Files that a reader failed on though their bytes were read from the medium: a mount may know better."""
+    """Files that a reader failed on though their bytes were read from the medium: a mount may know better.
+
+    Not what a reader refuses on purpose: a mount would show the stub in its place, and it would pass for the content.
+    """
 
     def __init__(self, volumes: Sequence[Volume]) -> None:
         self._volumes = {

@@ -16,6 +16,7 @@ from ntt.mounts.session import MountLimits, MountSession, mount_session
 from ntt.ranges import Ranges
 from ntt.readers.lister import Lister, Listing, Walked
 from ntt.readers.messages import Found, Survey
+from ntt.readers.pieces import AGAIN
 from ntt.routes import disagreement, next_routes
 
 PROBLEM_LIMIT = 10_000  # rows per medium; a directory of garbage must not fill the catalogue
@@ -172,7 +173,7 @@ class EnumerateStage:
             return msgspec.structs.replace(volume, tried=tried, next_step=step)
         mounted = session.mounted[volume.index]
         as_mounted = msgspec.structs.replace(
-            volume, route=mounted.route, status=VolumeStatus.READ, finding="", next_step=""
+            volume, route=mounted.route, status=VolumeStatus.READ, **_cut(volume, walker.image_bytes)
         )
         root = {volume.index: MountedRoot(mounted.root_fd, mounted.kind)}
         found = await walker.instead(as_mounted, root)
@@ -189,6 +190,15 @@ class EnumerateStage:
         if found.failure:
             problems.append(_short(as_mounted, f"the listing ended early: {found.failure}", ()))
         return msgspec.structs.replace(as_mounted, tried=(*volume.tried, *filter(None, (first,))))
+
+
+def _cut(volume: Volume, image_bytes: int) -> dict[str, str]:
+    """What stays to be said of a volume once it is mounted; a driver is shown zeros where the image has ended."""
+    missing = volume.offset_bytes + volume.size_bytes - image_bytes
+    if missing <= 0:
+        return {"finding": "", "next_step": ""}
+    finding = f"the volume reaches {missing} bytes beyond the end of the image: what lies inside is read"
+    return {"finding": finding, "next_step": AGAIN}
 
 
 def _mount_routes(volume: Volume, only: Route | None) -> tuple[Route, ...]:
@@ -224,6 +234,10 @@ class _Walker:
         self._advance = advance
         self._problems = 0
         self.loading = loading
+
+    @property
+    def image_bytes(self) -> int:
+        return self._image.size_bytes
 
     def of(self, volumes: Sequence[Volume], roots: dict[int, MountedRoot] | None = None) -> Survey:
         """To walk these volumes only."""

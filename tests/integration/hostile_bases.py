@@ -66,7 +66,9 @@ def ext3(folder: Path) -> Path:
 
 
 def ext4(folder: Path) -> Path:
-    image = ext_image(folder / "ext4", "ext4", unix(folder), 3, "-b", "1024", "-N", "400", "-O", "^has_journal,dir_index")
+    image = ext_image(
+        folder / "ext4", "ext4", unix(folder), 3, "-b", "1024", "-N", "400", "-O", "^has_journal,dir_index"
+    )
     (folder / "value").write_bytes(b"v" * 600)
     for line in ("set_inode_field /empty i_flags 0", f"ea_set -f {folder / 'value'} /big\\ again user.name"):
         run("debugfs", "-w", "-R", line, image)
@@ -174,7 +176,7 @@ def hfs_classic(folder: Path) -> Path:
 
 
 def hfs_plus(folder: Path) -> Path:
-    volume = HfsPlus(catalog_pieces=10, block=1024, node=1024)
+    volume = HfsPlus(catalog_pieces=6, block=1024, node=1024)
     outer = volume.folder(2, "outer")
     inner = volume.folder(outer, "inner")
     many = volume.folder(inner, "many")
@@ -206,13 +208,13 @@ def iso(folder: Path) -> Path:
 
 
 def iso_relocated(folder: Path) -> Path:
-    """Rock Ridge with relocated folders (CL, PL, RE), long links in continuation areas, zisofs left out."""
+    """Rock Ridge with relocated folders (CL, PL, RE), a long link in continuation areas."""
     root = folder / "deep"
     bottom = root / "/".join(str(number) for number in range(11))
     bottom.mkdir(parents=True)
     (bottom / "file").write_bytes(noise(3000))
     (bottom / "link").symlink_to("/".join(["component" * 5] * 15))
-    run("xorriso", "-as", "mkisofs", "-quiet", "-R", "-U", "-o", folder / "iso-deep", root)
+    run("genisoimage", "-quiet", "-R", "-o", folder / "iso-deep", root)
     return folder / "iso-deep"
 
 

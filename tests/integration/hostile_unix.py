@@ -29,18 +29,28 @@ class Ext:
         group, index = divmod(ino - 1, self.per_group)
         return get(self.image, "<I", self.groups_at + 32 * group + 8) * self.block + index * self.inode_bytes
 
-    def first_block(self, ino: int) -> int:
+    def blocks(self, ino: int) -> list[int]:
+        """Offsets of the directly named blocks."""
         at = self.inode(ino)
-        return get(self.image, "<I", at + (40 + 20 if get(self.image, "<I", at + 32) & EXTENTS else 40)) * self.block
+        if not get(self.image, "<I", at + 32) & EXTENTS:
+            return [block * self.block for block in struct.unpack_from("<12I", self.image, at + 40) if block]
+        assert not get(self.image, "<H", at + 46), "the extent tree has more than one level"
+        found: list[int] = []
+        for index in range(get(self.image, "<H", at + 42)):
+            count, _, first = struct.unpack_from("<HHI", self.image, at + 56 + 12 * index)
+            found += [(first + number) * self.block for number in range(count)]
+        return found
 
     def entries(self, folder: int) -> dict[bytes, int]:
-        """Name -> offset of the entry, of the first block."""
-        start = at = self.first_block(folder)
+        """Name -> offset of the entry."""
         found: dict[bytes, int] = {}
-        while at < start + self.block:
-            length, name_bytes = struct.unpack_from("<HB", self.image, at + 4)
-            found[bytes(self.image[at + 8 : at + 8 + name_bytes])] = at
-            at += length
+        for start in self.blocks(folder):
+            at = start
+            while at < start + self.block:
+                length, name_bytes = struct.unpack_from("<HB", self.image, at + 4)
+                found[bytes(self.image[at + 8 : at + 8 + name_bytes])] = at
+                at += length
+        found.pop(b"", None)  # an index block of a hashed directory
         return found
 
     def find(self, *path: bytes) -> tuple[int, int, int]:
@@ -82,8 +92,9 @@ def directory_holds_the_root_under_every_name(image: bytearray) -> None:
 @hostile(*EXT)
 def directories_share_the_blocks_of_the_root(image: bytearray) -> None:
     ext = Ext(image)
-    for path in (DEEPEST[:1], DEEPEST[:2], DEEPEST):
-        at, root = ext.inode(ext.find(*path)[2]), ext.inode(ROOT)
+    root = ext.inode(ROOT)
+    for ino in [ext.find(*path)[2] for path in (DEEPEST[:1], DEEPEST[:2], DEEPEST)]:
+        at = ext.inode(ino)
         image[at + 40 : at + 100] = image[root + 40 : root + 100]
 
 
@@ -202,7 +213,7 @@ def values_that_lie_in_their_own_block(image: bytearray) -> None:
     ext = Ext(image)
     for ino in range(11, 60):
         at = ext.inode(ino)
-        put(image, "<I", at + 104, ext.first_block(ROOT) // ext.block)
+        put(image, "<I", at + 104, ext.blocks(ROOT)[0] // ext.block)
 
 
 for base in EXT:

@@ -1,6 +1,6 @@
 """Hostile FAT, exFAT and NTFS: chains and directories that lead back to themselves, runs, lists and sizes that lie.
 
-Microsoft, "FAT32 File System Specification" and "exFAT file system specification"; the NTFS documentation of Linux-NTFS.
+Microsoft, "FAT32 File System Specification", "exFAT file system specification"; Linux-NTFS, "NTFS Documentation".
 """
 
 from __future__ import annotations
@@ -48,15 +48,32 @@ class Fat:
                 width = self.bits // 8
                 put(self.image, "<H" if width == 2 else "<I", start + cluster * width, value)
 
+    def next(self, cluster: int) -> int:
+        """What the table says; 0 at the end of a chain."""
+        if self.bits == 12:
+            value = get(self.image, "<H", self.fat_at + cluster * 3 // 2)
+            value = value >> 4 if cluster & 1 else value & 0xFFF
+        else:
+            value = get(self.image, "<H" if self.bits == 16 else "<I", self.fat_at + cluster * self.bits // 8)
+        return value if value < (1 << min(self.bits, 28)) - 8 else 0
+
+    def records(self, cluster: int) -> list[int]:
+        """Offsets of the records of a folder; 0: of the root of FAT12 and FAT16."""
+        if not cluster:
+            return list(range(self.root_at, self.data_at, 32))
+        found: list[int] = []
+        while cluster:
+            found += range(self.at(cluster), self.at(cluster) + self.cluster, 32)
+            cluster = self.next(cluster)
+        return found
+
     def find(self, *path: bytes) -> tuple[int, int]:
-        """(offset of its record, its first cluster) of a path; clusters beyond the first of a folder are neighbours."""
-        start, end, at, cluster = self.root_at, self.data_at, 0, self.root
-        if self.bits == 32:
-            start, end = self.at(self.root), self.at(self.root) + 8 * self.cluster
+        """(offset of its record, its first cluster) of a path."""
+        at, cluster = 0, self.root
         for name in path:
-            at = next(at for at in range(start, end, 32) if self.image[at : at + 11] == name and self.image[at + 11] != 15)
+            short = [at for at in self.records(cluster) if self.image[at + 11] != 15]
+            at = next(at for at in short if self.image[at : at + 11] == name)
             cluster = get(self.image, "<H", at + 26) | get(self.image, "<H", at + 20) << 16
-            start, end = self.at(cluster), self.at(cluster) + 32 * self.cluster
         return at, cluster
 
     def point(self, record: int, cluster: int) -> None:
@@ -107,8 +124,7 @@ def file_chain_that_is_a_ring(image: bytearray) -> None:
 def every_record_is_a_folder_with_the_same_clusters(image: bytearray) -> None:
     fat = Fat(image)
     cluster = fat.find(FOLDER)[1]
-    start = fat.at(cluster)
-    for at in range(start + 64, start + 16 * fat.cluster, 32):
+    for at in fat.records(cluster)[2:]:
         if image[at] and image[at + 11] != 15:
             image[at + 11] = 0x10
             fat.point(at, cluster)
@@ -130,8 +146,7 @@ def chains_that_all_lead_into_one(image: bytearray) -> None:
 @hostile(*FATS)
 def long_names_without_end(image: bytearray) -> None:
     fat = Fat(image)
-    start = fat.at(fat.find(FOLDER)[1])
-    for at in range(start + 64, start + fat.cluster, 32):
+    for at in fat.records(fat.find(FOLDER)[1])[2:]:
         image[at] = 0x7F
         image[at + 11] = 15
 
@@ -281,6 +296,8 @@ class Ntfs:
         while (kind := get(self.image, "<I", at)) != MOST:
             length = get(self.image, "<I", at + 4)
             yield kind, at, length
+            if not 16 <= length <= 1024:  # changed already
+                return
             at += length
 
     def attribute(self, number: int, kind: int) -> int:
@@ -295,7 +312,7 @@ class Ntfs:
             for kind, at, length in self.attributes(number):
                 units = self.image[at + 24 + 64]
                 if kind == 0x30 and units == len(name) and self.image[at + 24 + 66 : at + length].startswith(wanted):
-                    return number
+                    return get(self.image, "<I", self.record(number) + 32) or number
         raise AssertionError(name)
 
     def index_entries(self, name: str) -> Iterator[int]:
