@@ -96,7 +96,7 @@ def _load_what_comes_late(order: Begin | Survey | None) -> None:
     else:
         load_for(known)
     if known is None or any(volume.route is Route.ARCHIVE for volume in known):
-        from ntt.readers.archive_library import library
+        from ntt.readers.archives.library import library
 
         with suppress(ReadError):  # told again, by whoever needs it
             library()

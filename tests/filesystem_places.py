@@ -17,8 +17,8 @@ from ntt.model import Entry, Extent, Route, Volume
 from ntt.mounts.session import Mounted, mount_session
 from ntt.mounts.tree import MountedTree
 from ntt.readers.base import ImageSource
+from ntt.readers.detection.volumes import detect
 from ntt.readers.opening import open_volume
-from ntt.readers.volumes import detect
 
 PIECE_BYTES = 1 << 20
 FEW = 20

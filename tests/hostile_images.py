@@ -20,8 +20,8 @@ from hostile_repairs import REPAIRS
 
 from ntt.model import VolumeStatus, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.detection.volumes import detect
 from ntt.readers.opening import open_volume
-from ntt.readers.volumes import detect
 
 BLOCK = 512
 EXTREMES = tuple(

@@ -22,7 +22,7 @@ from ntt.fence import missing_layers
 from ntt.mounts.drivers import DRIVERS, KERNEL
 from ntt.mounts.machine import ask_machine
 from ntt.mounts.plan import programs
-from ntt.readers.archive_library import library
+from ntt.readers.archives.library import library
 from ntt.readers.base import ReadError
 
 LITTLE_SPACE_BYTES = 2 << 30

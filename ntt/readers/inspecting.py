@@ -8,10 +8,10 @@ import msgspec
 
 from ntt.model import Layout, Volume, VolumeFacts, VolumeStatus
 from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.detection.volumes import detect
 from ntt.readers.messages import LayoutFound, Survey
 from ntt.readers.opening import open_volume
 from ntt.readers.survey import Beat
-from ntt.readers.volumes import detect
 
 VOLUMES_LIMIT = 1_000
 SENTENCES_LIMIT = 100  # remarks of a table, oddities of a volume

@@ -14,13 +14,13 @@ from ntt.model import Route, Volume
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.tsk_trees import TREES, load_trees
 
-SECTOR_VIEWS = "ntt.readers.view_reader"
+SECTOR_VIEWS = "ntt.readers.raw.reader"
 OPENERS = {
     Route.TSK: "ntt.readers.tsk",
-    Route.ISO9660: "ntt.readers.iso9660",
-    Route.HFS: "ntt.readers.hfs_reader",
-    Route.UDF: "ntt.readers.udf_reader",
-    Route.ARCHIVE: "ntt.readers.archive_reader",
+    Route.ISO9660: "ntt.readers.iso.reader",
+    Route.HFS: "ntt.readers.hfs.reader",
+    Route.UDF: "ntt.readers.udf.reader",
+    Route.ARCHIVE: "ntt.readers.archives.reader",
 }
 
 

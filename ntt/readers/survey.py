@@ -7,8 +7,8 @@ from typing import Protocol
 
 from ntt.model import Entry, Volume, VolumeFacts, VolumeStatus, WalkProblem
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
+from ntt.readers.detection.volumes import detect
 from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, SurveyDone, VolumeEnded
-from ntt.readers.volumes import detect
 
 CHUNK_ENTRIES = 5_000
 CHUNK_BYTES = 1 << 20  # of names, link targets and attributes, so that long ones do not swell a message

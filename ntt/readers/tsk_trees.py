@@ -10,10 +10,10 @@ from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.nodes import Tree
 
 TREES = {
-    **dict.fromkeys(("ext2", "ext3", "ext4"), "ntt.readers.ext_tree"),
-    **dict.fromkeys(("fat12", "fat16", "fat32", "exfat"), "ntt.readers.fat_tree"),
-    "ntfs": "ntt.readers.ntfs_tree",
-    "ufs": "ntt.readers.ufs_tree",
+    **dict.fromkeys(("ext2", "ext3", "ext4"), "ntt.readers.ext.tree"),
+    **dict.fromkeys(("fat12", "fat16", "fat32", "exfat"), "ntt.readers.fat.tree"),
+    "ntfs": "ntt.readers.ntfs.tree",
+    "ufs": "ntt.readers.ufs.tree",
 }
 NO_POOLS = "the volumes of an APFS container are a pool, and pytsk3 opens no pools"
 

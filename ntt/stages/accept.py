@@ -12,7 +12,7 @@ from pathlib import Path
 from ntt.errors import UsageError
 from ntt.model import AcceptedImage, Order
 from ntt.names import printable
-from ntt.readers.cue_sheet import decode_cue
+from ntt.readers.raw.cue_sheet import decode_cue
 from ntt.tools.mapfile import Mapfile, parse_mapfile
 
 MAP_LIMIT_BYTES = 256 << 20

@@ -14,9 +14,9 @@ from ntt.errors import MediumError
 from ntt.model import Layout, MountedRoot, Route, Volume, VolumeStatus, WalkProblem
 from ntt.mounts.session import MountLimits, MountSession, mount_session
 from ntt.ranges import Ranges
+from ntt.readers.detection.pieces import AGAIN
 from ntt.readers.lister import Lister, Listing, Walked
 from ntt.readers.messages import Found, Survey
-from ntt.readers.pieces import AGAIN
 from ntt.routes import disagreement, next_routes
 
 PROBLEM_LIMIT = 10_000  # rows per medium; a directory of garbage must not fill the catalogue

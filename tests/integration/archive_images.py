@@ -12,7 +12,7 @@ from disk_images import Walked, bytes_at, noise, opened, paths_below, run
 
 from ntt.model import Entry, Route, Volume, VolumeStatus, WalkProblem
 from ntt.ranges import Ranges
-from ntt.readers.archive_reader import ArchiveReader, open_archive
+from ntt.readers.archives.reader import ArchiveReader, open_archive
 from ntt.readers.base import ImageSource, ReadError
 
 

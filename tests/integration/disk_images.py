@@ -13,8 +13,8 @@ from pathlib import Path
 from ntt.model import Entry, Extent, Layout, Volume, WalkProblem
 from ntt.ranges import Ranges
 from ntt.readers.base import ImageSource, VolumeReader
+from ntt.readers.detection.volumes import detect
 from ntt.readers.opening import open_volume
-from ntt.readers.volumes import detect
 
 MIB = 1 << 20
 ENVIRONMENT = {**os.environ, "MTOOLS_SKIP_CHECK": "1", "MTOOLSRC": "/dev/null", "TZ": "UTC", "LC_ALL": "C.UTF-8"}

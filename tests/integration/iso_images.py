@@ -12,7 +12,7 @@ from pathlib import Path
 from ntt.model import Entry, WalkProblem
 from ntt.ranges import Ranges
 from ntt.readers.base import ImageSource
-from ntt.readers.iso9660 import Iso9660Reader, open_iso9660
+from ntt.readers.iso.reader import Iso9660Reader, open_iso9660
 
 GENISOIMAGE = ("genisoimage", "-quiet")
 XORRISO = ("xorriso", "-as", "mkisofs", "-quiet")

@@ -12,7 +12,7 @@ from ntt.model import Entry, Route, Volume, VolumeStatus, WalkProblem
 from ntt.ranges import Ranges
 from ntt.readers.base import ImageSource, VolumeReader
 from ntt.readers.opening import open_volume
-from ntt.readers.raw_sectors import RawTrack
+from ntt.readers.raw.tracks import RawTrack
 
 SYNC = b"\0" + b"\xff" * 10 + b"\0"
 SESSION_GAP = 11400  # blocks of lead-out, lead-in and pregap between the first two sessions of a disc

@@ -21,8 +21,8 @@ from archive_images import (
 from disk_images import noise, opened, paths_below, run
 from test_mutated_images import mutated
 
-from ntt.readers import archive_library
-from ntt.readers.archive_reader import open_archive
+from ntt.readers.archives import library as archive_library
+from ntt.readers.archives.reader import open_archive
 from ntt.readers.base import ReadError
 
 # ---------------------------------------------------------------- damage
@@ -281,6 +281,6 @@ def test_a_damaged_archive_ends_in_problems_not_in_a_hang(kind: str, tmp_path: P
 
 
 def test_the_library_is_not_loaded_for_other_images() -> None:
-    code = "import sys, ntt.readers.archive_reader; print(any('archive' in line for line in open('/proc/self/maps')))"
+    code = "import sys, ntt.readers.archives.reader; print(any('archive' in line for line in open('/proc/self/maps')))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
     assert ctypes.CDLL(archive_library.LIBRARY).archive_version_number() > 3_000_000

@@ -11,8 +11,8 @@ import pytest
 from disk_images import MIB, ext_image, fat_image, layout_of, noise, opened, partitioned, run, walked
 
 from ntt.model import Layout, Route, Volume, VolumeStatus
+from ntt.readers.detection.volumes import detect
 from ntt.readers.opening import open_volume
-from ntt.readers.volumes import detect
 
 SYNC = b"\0" + b"\xff" * 10 + b"\0"
 RAW_BYTES = 2352

@@ -31,11 +31,11 @@ from disk_images import (
 from ntt.model import VolumeFacts
 from ntt.ranges import Ranges
 from ntt.readers.base import ImageSource
-from ntt.readers.ext_facts import ext_facts
-from ntt.readers.ext_tree import ExtTree
-from ntt.readers.fat_tree import FatTree
+from ntt.readers.ext.facts import ext_facts
+from ntt.readers.ext.tree import ExtTree
+from ntt.readers.fat.tree import FatTree
 from ntt.readers.nodes import Tree
-from ntt.readers.ntfs_tree import NtfsTree
+from ntt.readers.ntfs.tree import NtfsTree
 
 
 def facts_of(image: Path, unread: Ranges = ()) -> VolumeFacts:

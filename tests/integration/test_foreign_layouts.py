@@ -13,8 +13,8 @@ from disk_images import MIB, ext_image, layout_of, noise, only_volume, opened, p
 from test_disc_layouts import tree
 
 from ntt.model import Route, VolumeStatus
-from ntt.readers.blkid import names
-from ntt.readers.volumes import detect
+from ntt.readers.detection.blkid import names
+from ntt.readers.detection.volumes import detect
 
 # (name, how it is made in a file of so many MiB, what blkid calls it)
 MADE = [
@@ -186,7 +186,7 @@ def test_without_libblkid_nothing_breaks(tmp_path: Path) -> None:
         "    return real(name, *rest, **more)\n"
         "ctypes.CDLL = refused\n"
         "from ntt.readers.base import ImageSource\n"
-        "from ntt.readers.volumes import detect\n"
+        "from ntt.readers.detection.volumes import detect\n"
         "source = ImageSource(os.open(sys.argv[1], os.O_RDONLY))\n"
         "print(detect(source, source.size_bytes).volumes[0].fstype)\n"
     )

@@ -32,8 +32,8 @@ from test_mutated_images import mutated
 from ntt.model import Entry, Route, Volume, VolumeStatus, WalkProblem
 from ntt.ranges import Ranges
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.hfs_reader import HfsReader
-from ntt.readers.iso9660 import open_iso9660
+from ntt.readers.hfs.reader import HfsReader
+from ntt.readers.iso.reader import open_iso9660
 
 FINDER = "com.apple.FinderInfo"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from iso_images import opened, run
 from raw_discs import contents_below, contents_of, files_of, small_tree, source_of
 
-from ntt.readers.iso_sessions import find_sessions
+from ntt.readers.iso.sessions import find_sessions
 
 
 def sessions(image: Path) -> tuple[int, ...]:

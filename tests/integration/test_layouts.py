@@ -25,8 +25,8 @@ from disk_images import (
 )
 
 from ntt.model import Entry, Route, VolumeStatus
+from ntt.readers.detection.volumes import detect
 from ntt.readers.opening import open_volume
-from ntt.readers.volumes import detect
 
 SECTOR = 512
 

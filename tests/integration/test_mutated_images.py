@@ -18,7 +18,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 from ntt.model import VolumeStatus, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.opening import open_volume
-from ntt.readers.volumes import detect
+from ntt.readers.detection.volumes import detect
 
 def look_at(path):
     source = ImageSource(os.open(path, os.O_RDONLY), ((4096, 8192),))

@@ -29,7 +29,7 @@ from ntt.copier.damage import damaged_ranges
 from ntt.model import Entry, Route, WalkProblem
 from ntt.readers.base import ReadError, VolumeReader
 from ntt.readers.opening import open_volume
-from ntt.readers.raw_sectors import SectorView, raw_tracks
+from ntt.readers.raw.tracks import SectorView, raw_tracks
 
 LAYOUTS = pytest.mark.parametrize(
     ("mode", "subchannel"), [(1, 0), (2, 0), (1, 96), (2, 96), (1, 16)], ids=["1", "2", "1+96", "2+96", "1+16"]

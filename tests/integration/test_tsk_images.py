@@ -30,8 +30,8 @@ from disk_images import (
 from ntt.model import Entry, Extent
 from ntt.ranges import intersection
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
+from ntt.readers.detection.volumes import detect
 from ntt.readers.opening import open_volume
-from ntt.readers.volumes import detect
 
 EXT = ("ext2", "ext3", "ext4")
 MAKERS: dict[str, Callable[[Path, Path], Path]] = {

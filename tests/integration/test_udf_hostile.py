@@ -159,8 +159,8 @@ import os, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 from ntt.model import Route, Volume, VolumeStatus, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.udf_probe import udf_size
-from ntt.readers.udf_reader import UdfReader
+from ntt.readers.udf.probe import udf_size
+from ntt.readers.udf.reader import UdfReader
 
 def look_at(path):
     source = ImageSource(os.open(path, os.O_RDONLY), ((4096, 8192),))

@@ -16,7 +16,7 @@ from udf_reading import contents, listing, udf, udfinfo
 from ntt.model import VolumeFacts
 from ntt.ranges import within
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.udf_probe import is_recognised, udf_size
+from ntt.readers.udf.probe import is_recognised, udf_size
 
 MIB = 1 << 20
 SEVEN_ZIP = shutil.which("7zz") or "7z"

@@ -13,7 +13,7 @@ from disk_images import Walked, bytes_at, run, walked
 from ntt.model import Route, Volume, VolumeStatus
 from ntt.ranges import Ranges
 from ntt.readers.base import ImageSource
-from ntt.readers.udf_reader import UdfReader
+from ntt.readers.udf.reader import UdfReader
 
 DIRECTORY_KIND = 1  # of libudfread
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ntt.model import Entry, WalkProblem
 from ntt.ranges import Ranges
 from ntt.readers.base import ImageSource
-from ntt.readers.iso9660 import Iso9660Reader, open_iso9660
+from ntt.readers.iso.reader import Iso9660Reader, open_iso9660
 
 ROOT_BLOCK = 20
 DATE = bytes((120, 6, 15, 12, 30, 0, 0))  # 2020-06-15 12:30:00 UTC

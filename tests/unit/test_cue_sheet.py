@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntt.readers.cue_sheet import SECTOR_BYTES, CueSheetError, CueTrack, decode_cue, parse_cue
+from ntt.readers.raw.cue_sheet import SECTOR_BYTES, CueSheetError, CueTrack, decode_cue, parse_cue
 
 SHEET = """\ufeffREM GENRE Data
 CATALOG 0000000000000

@@ -17,7 +17,7 @@ from ntt.ranges import Ranges
 from ntt.readers import inspecting
 from ntt.readers.allocation import bits_set, unread_bytes
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.fat_facts import table_entries
+from ntt.readers.fat.facts import table_entries
 from ntt.readers.inspecting import Inspected, VolumeInspected, inspection
 from ntt.readers.messages import LayoutFound, Survey
 

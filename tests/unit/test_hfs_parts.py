@@ -11,9 +11,9 @@ import pytest
 
 from ntt.model import Extent
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.hfs_compressed import Attribute, open_packed, unpacked
-from ntt.readers.hfs_forks import ForkBytes, Geometry, fork_extents
-from ntt.readers.hfs_records import HfsFormat, HfsPlusFormat, unix_time
+from ntt.readers.hfs.compressed import Attribute, open_packed, unpacked
+from ntt.readers.hfs.forks import ForkBytes, Geometry, fork_extents
+from ntt.readers.hfs.records import HfsFormat, HfsPlusFormat, unix_time
 
 GEOMETRY = Geometry(10_000, 512, 100)
 

@@ -30,9 +30,9 @@ from iso_bytes import (
 
 from ntt.model import Entry
 from ntt.readers.base import ReadError
-from ntt.readers.iso9660 import Iso9660Reader, open_iso9660
-from ntt.readers.iso_records import digits_time, recorded_time
-from ntt.readers.rockridge import RockRidge, parse_system_use
+from ntt.readers.iso.reader import Iso9660Reader, open_iso9660
+from ntt.readers.iso.records import digits_time, recorded_time
+from ntt.readers.iso.rockridge import RockRidge, parse_system_use
 
 FILE = 0o100644
 

@@ -12,8 +12,8 @@ import pytest
 
 from ntt.model import Route, VolumeStatus
 from ntt.readers.base import ImageSource
-from ntt.readers.signatures import Recognised, recognise
-from ntt.readers.volumes import detect
+from ntt.readers.detection.signatures import Recognised, recognise
+from ntt.readers.detection.volumes import detect
 
 MIB = 1 << 20
 SPARE, FAULTY = 0xFFFF, 0xFFFE

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntt.readers.base import ReadError
-from ntt.readers.udf_entries import file_entry, ino_of
-from ntt.readers.udf_tags import cs0, dstring, identifier, is_descriptor, tag_kind, timestamp
+from ntt.readers.udf.entries import file_entry, ino_of
+from ntt.readers.udf.tags import cs0, dstring, identifier, is_descriptor, tag_kind, timestamp
 
 
 def tagged(kind: int, location: int, body: bytes) -> bytes:

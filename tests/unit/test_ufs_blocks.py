@@ -8,8 +8,8 @@ import pytest
 
 from ntt.readers.base import ReadError
 from ntt.readers.tsk_extents import Run
-from ntt.readers.ufs_blocks import Geometry, block_runs
-from ntt.readers.ufs_inodes import directory_names
+from ntt.readers.ufs.blocks import Geometry, block_runs
+from ntt.readers.ufs.inodes import directory_names
 
 GEOMETRY = Geometry(4096, 1024, 4000, "<", 4)
 

@@ -14,10 +14,10 @@ import pytest
 
 from ntt.model import Extent, VolumeStatus
 from ntt.readers.base import ImageSource
+from ntt.readers.detection.partition_tables import LOGICAL_LIMIT, Table, read_table
+from ntt.readers.detection.volumes import detect
 from ntt.readers.inode_set import InodeSet
-from ntt.readers.partition_tables import LOGICAL_LIMIT, Table, read_table
 from ntt.readers.tsk_extents import Run, compressed_extents, part_of, run_extents
-from ntt.readers.volumes import detect
 
 MIB = 1 << 20
 LINUX, EXTENDED, PROTECTIVE = 0x83, 0x05, 0xEE

@@ -1,0 +1,1 @@
+"""An image -> its volumes: tables, signatures, offsets; what cannot be read is named."""

@@ -1,0 +1,97 @@
+"""Boot record -> primary partitions, and the chain of logical ones inside an extended partition."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from ntt.readers.detection.samples import Sample
+from ntt.readers.detection.tables import Partition, Table
+
+SECTOR_BYTES = 512
+EXTENDED = (0x05, 0x0F, 0x85)
+PROTECTIVE = 0xEE
+LOGICAL_LIMIT = 512  # logical partitions of one chain
+TYPES = {
+    0x07: "NTFS, exFAT or HPFS",
+    0x0A: "OS/2 boot manager",
+    0x17: "hidden NTFS, exFAT or HPFS",
+    0x27: "hidden NTFS",
+    0x42: "Windows dynamic disk",
+    0x63: "Unix System V",
+    0x82: "Linux swap or Solaris",
+    0x83: "Linux",
+    0x8E: "Linux LVM",
+    0xA5: "FreeBSD",
+    0xA6: "OpenBSD",
+    0xA8: "Apple UFS",
+    0xA9: "NetBSD",
+    0xAB: "Apple boot",
+    0xAF: "Apple HFS",
+    0xBF: "Solaris",
+    0xCD: "ISO 9660",
+    0xEB: "BeOS",
+    0xEF: "EFI system",
+    0xFB: "VMware VMFS",
+    0xFD: "Linux RAID",
+}
+
+
+class MbrEntry(NamedTuple):
+    """A used slot of a boot record; sectors of 512 bytes, relative as the record has it."""
+
+    kind: int
+    first: int
+    sectors: int
+
+
+def mbr_entries(sector: bytes) -> list[MbrEntry] | None:
+    """The four slots at byte 446; None if the sector is no boot record. (IBM PC, "Master Boot Record".)"""
+    if sector[510:512] != b"\x55\xaa":
+        return None
+    slots = [sector[446 + 16 * index : 462 + 16 * index] for index in range(4)]
+    if any(slot[0] & 0x7F for slot in slots):
+        return None  # boot code or text where the activity flags should be
+    entries = [MbrEntry(slot[4], *struct.unpack_from("<II", slot, 8)) for slot in slots]
+    return [entry for entry in entries if entry.kind and entry.sectors]
+
+
+def read_mbr(disk: Sample, entries: list[MbrEntry], remarks: list[str]) -> Table:
+    """Primary partitions in slot order, then the logical ones in the order of their chain."""
+    partitions = [_partition(disk, entry, 0) for entry in entries if entry.kind not in EXTENDED]
+    for entry in entries:
+        if entry.kind in EXTENDED:
+            logical, problem = _logical_partitions(disk, entry.first)
+            partitions.extend(logical)
+            if problem:
+                remarks.append(problem)
+    return Table("mbr", tuple(partitions), tuple(remarks))
+
+
+def _partition(disk: Sample, entry: MbrEntry, base: int) -> Partition:
+    name = TYPES.get(entry.kind)
+    kind = f"type 0x{entry.kind:02x}" + (f", {name}" if name else "")
+    start = disk.offset_bytes + (base + entry.first) * SECTOR_BYTES
+    return Partition(start, entry.sectors * SECTOR_BYTES, kind)
+
+
+def _logical_partitions(disk: Sample, base: int) -> tuple[list[Partition], str]:
+    """The chain of boot records inside an extended partition; its links count from the extended partition's start."""
+    found: list[Partition] = []
+    visited: set[int] = set()
+    at = base
+    while True:
+        if at in visited:
+            return found, f"the chain of logical partitions runs in a circle after {len(found)} partitions"
+        if len(visited) >= LOGICAL_LIMIT:
+            return found, f"the chain of logical partitions was left after {LOGICAL_LIMIT} links"
+        visited.add(at)
+        entries = mbr_entries(disk.at(at * SECTOR_BYTES, SECTOR_BYTES))
+        if entries is None:
+            place = disk.offset_bytes + at * SECTOR_BYTES
+            return found, f"the chain of logical partitions breaks off at byte {place}"
+        found.extend(_partition(disk, entry, at) for entry in entries if entry.kind not in EXTENDED)
+        link = next((entry for entry in entries if entry.kind in EXTENDED), None)
+        if link is None:
+            return found, ""
+        at = base + link.first

@@ -1,0 +1,1 @@
+"""HFS, HFS+ and HFSX: catalogs, forks, links, compressed files."""

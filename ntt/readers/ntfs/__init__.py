@@ -1,0 +1,1 @@
+"""NTFS: records, links, alternate data streams."""

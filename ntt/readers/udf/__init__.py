@@ -1,0 +1,1 @@
+"""UDF on discs, sticks and packet-written media."""
