@@ -12,6 +12,10 @@ from ntt.errors import UsageError
 from ntt.model import Route
 
 
+class UnreadableSettings(UsageError):
+    """The home may not be entered, or its settings not be read."""
+
+
 def default_home() -> Path:
     """`/var/lib/ntt` as root, else `$XDG_DATA_HOME/ntt` (`~/.local/share/ntt`)."""
     if os.geteuid() == 0:
@@ -85,6 +89,7 @@ def load_settings(home: Path | None, database_url: str | None) -> Settings:
         where = ".".join(str(part) for part in first["loc"]) or "ntt.toml"
         raise UsageError(f"setting {where}: {first['msg']}", "correct the flag, NTT_* variable or ntt.toml") from None
     except OSError as wrong:
-        raise UsageError(f"the settings cannot be read: {wrong.strerror}: {wrong.filename}", "check --home") from None
+        text = f"the settings cannot be read: {wrong.strerror}: {wrong.filename}"
+        raise UnreadableSettings(text, "check --home") from None
     except ValueError as wrong:
         raise UsageError(f"ntt.toml cannot be read: {wrong}", "correct or remove it") from None

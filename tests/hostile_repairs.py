@@ -1,4 +1,4 @@
-"""Damaged structures -> the same, with checksums that say that all is well: what only chance would damage is not hostile."""
+"""Damaged structures -> the same, with checksums that say that all is well: chance damages them, malice repairs them."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ntt.cli.base import Home, Json, cli, complain, run, say, say_json, settings_of
-from ntt.config import Settings, load_settings
-from ntt.errors import EXIT_FAILED, EXIT_OK, EXIT_PROBLEMS
+from ntt.config import Settings, UnreadableSettings, load_settings
+from ntt.errors import EXIT_FAILED, EXIT_OK, EXIT_PROBLEMS, UsageError
 from ntt.inspect_text import inspect_lines
 from ntt.model import Order
 from ntt.names import printable
@@ -59,6 +59,8 @@ def inspect(
 def _settings(home: Path | None) -> Settings:
     """Of the home's settings only a worker's limits are used; a home that may not be entered has none to give."""
     try:
-        return settings_of(home, None)
-    except (PermissionError, RuntimeError):
+        return load_settings(home, None)
+    except (UnreadableSettings, RuntimeError):
         return load_settings(NO_HOME, None)
+    except UsageError:
+        return settings_of(home, None)  # says what is wrong with them, and ends

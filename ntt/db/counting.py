@@ -44,7 +44,8 @@ async def count(database: Database, medium_id: int) -> Counts:
         )
         paths = await connection.fetchval("SELECT count(*) FROM name WHERE medium_id = $1", medium_id)
         findings = await connection.fetch(
-            "SELECT detail, next_step FROM finding WHERE medium_id = $1 ORDER BY volume NULLS FIRST, kind LIMIT $2",
+            """SELECT detail, next_step FROM finding WHERE medium_id = $1
+               ORDER BY ino IS NOT NULL, volume NULLS FIRST, kind LIMIT $2""",
             medium_id,
             FINDINGS_SHOWN,
         )

@@ -37,7 +37,7 @@ async def summarise(connection: Connection, medium_id: int) -> None:
     summary: dict[str, object] = {}
     findings = await connection.fetch(
         """SELECT stage, kind, volume, ino, name, detail, next_step
-           FROM finding WHERE medium_id = $1 ORDER BY volume NULLS FIRST, kind LIMIT $2""",
+           FROM finding WHERE medium_id = $1 ORDER BY ino IS NOT NULL, volume NULLS FIRST, kind LIMIT $2""",
         medium_id,
         FIRST,
     )

@@ -37,6 +37,7 @@ class Driver:
     """A FUSE driver. In `argv` an element `{source}` or `{target}` stands for a path, `{options}` for `-o` options.
 
     `programs`: its names. `offset_option`: how it is told where a volume begins, empty when it cannot be.
+    `needs_all`: it shows files cut short, in silence, where the image ends before the volume does.
     """
 
     programs: tuple[str, ...]
@@ -47,6 +48,7 @@ class Driver:
     offset_option: str = ""
     kind: TreeKind = _NOTHING
     remarks: tuple[str, ...] = ()
+    needs_all: bool = False
 
 
 _ISO = KernelType("iso9660", "iocharset=utf8,unhide", _KEPT)
@@ -129,6 +131,7 @@ DRIVERS: tuple[Driver, ...] = (
         argv=("-n", "{source}", "{target}", "-o", "{options}"),
         kind=_OWNERS,
         remarks=("fuseiso cuts files of 4 GiB and more short",),
+        needs_all=True,
     ),
 )
 

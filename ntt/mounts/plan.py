@@ -133,6 +133,8 @@ class _Made:
             why = "this user may not open /dev/fuse" if not self._machine.fuse else "user namespaces are not allowed"
             self.impossible.append(f"fuse {name}: {why}")
             self.steps.append(f"{_AS_ROOT} ({name})")
+        elif driver.needs_all and self._short:
+            self.impossible.append(f"fuse {name}: it would show files cut short, the image ends before the volume does")
         elif self._volume.session_bytes:
             self.impossible.append(f"fuse {name}: it reads the first session only")
         else:

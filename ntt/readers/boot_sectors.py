@@ -13,7 +13,10 @@ FAT16_CLUSTERS = 65525
 
 @dataclass(frozen=True, slots=True)
 class FatGeometry:
-    """Bytes from the start of the volume. `directory_area` is the first sector that can hold an entry."""
+    """Bytes from the start of the volume. `directory_area` is the first sector that can hold an entry.
+
+    `clusters` are numbered from 2; `root_cluster` is 0 where the root directory lies before them.
+    """
 
     fstype: str
     sector_bytes: int
@@ -21,6 +24,9 @@ class FatGeometry:
     directory_area: int  # FAT12/16: the root directory; FAT32, exFAT: the first cluster
     clusters_at: int  # of cluster 2
     size_bytes: int
+    table_at: int
+    clusters: int
+    root_cluster: int
     label: bytes = b""
 
 
@@ -61,6 +67,9 @@ def fat_variant(at: Callable[[int, int], bytes]) -> FatGeometry | None:
         (clusters_at if fstype == "fat32" else root_at) * sector,
         clusters_at * sector,
         sectors * sector,
+        reserved * sector,
+        clusters,
+        struct.unpack_from("<I", boot, 44)[0] if fstype == "fat32" else 0,
         label if has_label else b"",
     )
 
@@ -68,12 +77,14 @@ def fat_variant(at: Callable[[int, int], bytes]) -> FatGeometry | None:
 def exfat_geometry(boot: bytes) -> FatGeometry:
     """Microsoft, "exFAT file system specification", section 3. ValueError if a shift is out of range."""
     (sectors,) = struct.unpack_from("<Q", boot, 72)
-    (heap,) = struct.unpack_from("<I", boot, 88)
+    table, _, heap, clusters, root = struct.unpack_from("<5I", boot, 80)
     sector_shift, cluster_shift = boot[108], boot[109]
     if not 9 <= sector_shift <= 12 or cluster_shift > 25 - sector_shift:
         raise ValueError("sector or cluster size out of range")
     sector = 1 << sector_shift
-    return FatGeometry("exfat", sector, sector << cluster_shift, heap * sector, heap * sector, sectors * sector)
+    at = heap * sector
+    size = sectors * sector
+    return FatGeometry("exfat", sector, sector << cluster_shift, at, at, size, table * sector, clusters, root)
 
 
 def exfat_size(boot: bytes) -> int:

@@ -149,21 +149,21 @@ def zip_that_claims_8_eib(image: bytearray) -> None:
 
 
 @hostile("")
-def bzip2_of_4_gib_of_zeros(image: bytearray) -> None:
-    image[:] = bz2.compress(bytes(32 * MIB)) * 128
+def bzip2_of_512_mib_of_zeros(image: bytearray) -> None:
+    image[:] = bz2.compress(bytes(32 * MIB)) * 16
 
 
 @hostile("")
-def gzip_of_2_gib_of_zeros(image: bytearray) -> None:
+def gzip_of_512_mib_of_zeros(image: bytearray) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    image[:] = (packer.compress(bytes(32 * MIB)) + packer.flush()) * 64
+    image[:] = (packer.compress(bytes(32 * MIB)) + packer.flush()) * 16
 
 
 @hostile("")
-def tar_gz_of_1_gib(image: bytearray) -> None:
+def tar_gz_of_256_mib(image: bytearray) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    image[:] = packer.compress(_header("zeros", _wide(GIB)))
-    for _ in range(32):
+    image[:] = packer.compress(_header("zeros", _wide(256 * MIB)))
+    for _ in range(8):
         image += packer.compress(bytes(32 * MIB))
     image += packer.compress(END) + packer.flush()
 

@@ -1,4 +1,4 @@
-"""Damaged images, one line each -> what came of detecting, listing and reading each in a process confined as workers are.
+"""Damaged images, one line each -> what came of looking at each in a process confined as workers are.
 
 Started as a program; it has everything loaded, and looks at each image in a child of its own. A line on standard input
 is a JSON array [base image, seed of the damage or null, cue sheet]; the answers are `Verdict`s as JSON lines.
@@ -44,7 +44,7 @@ WORST = ("traceback", "wall", "signal", "memory", "read_error", "problems", "ok"
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`outcome` is one of WORST. `detail`: of a signal its number, of a traceback its text, else the first complaint."""
+    """`outcome` is one of WORST. `detail`: a signal's number, a traceback's text, else the first complaint."""
 
     image: str
     seed: int | None
@@ -226,7 +226,7 @@ def _look(fd: int, cue: str, pulse_fd: int, answer: int) -> None:
         _say(answer, trial.outcome, trial.first_complaint, trial.entries)
     except MemoryError:
         _say(answer, "memory", "", 0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  # told to the parent, whatever it is
         _say(answer, "traceback", traceback.format_exc()[-4000:], 0)
     finally:  # also where there is no memory left to say so
         os._exit(0)

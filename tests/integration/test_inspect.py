@@ -22,7 +22,7 @@ KEYS = ["image", "image_bytes", "claimed_bytes", "unread_bytes", "health", "cue_
 VOLUME_KEYS = ["index", "scheme", "offset_bytes", "size_bytes", "fstype", "route", "label", "status", "finding",
                "next_step", "tried", "session_bytes", "sector_bytes", "data_at", "facts", "mounts"]  # fmt: skip
 FACTS_KEYS = ["fstype", "label", "serial", "created_s", "modified_s", "block_bytes", "size_bytes", "used_bytes",
-              "free_bytes", "entries", "state", "oddities"]  # fmt: skip
+              "free_bytes", "entries", "state", "journal_pending", "oddities"]  # fmt: skip
 
 
 class LookedVolume(msgspec.Struct):
@@ -356,7 +356,7 @@ def test_a_worker_that_dies_on_one_volume_leaves_what_it_said_of_the_others(
     hangs: bool, cause: str, tree: Path, tmp_path: Path
 ) -> None:
     image = disk(tmp_path, tree, "dos")
-    ended = command("inspect", image, "--json", env=struck(tmp_path, "fat_tree", "FatTree.facts", hangs=hangs))
+    ended = command("inspect", image, "--json", env=struck(tmp_path, "fat.tree", "FatTree.facts", hangs=hangs))
     assert ended.status == EXIT_FAILED
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"ntt: {image}: looking at volume 3 failed: ")
@@ -371,7 +371,7 @@ def test_a_worker_that_dies_before_it_said_anything_ends_in_one_line(
     hangs: bool, cause: str, tree: Path, tmp_path: Path
 ) -> None:
     image = fat_image(tmp_path / "image", 16, tree, 20_000)
-    ended = command("inspect", image, env=struck(tmp_path, "fat_tree", "FatTree.__init__", hangs=hangs))
+    ended = command("inspect", image, env=struck(tmp_path, "fat.tree", "FatTree.__init__", hangs=hangs))
     assert (ended.status, ended.stdout) == (EXIT_FAILED, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith("ntt: image: looking at it failed: ")

@@ -12,6 +12,7 @@ from ntt.readers.detection.tables import Partition, Table
 
 SECTOR_SIZES = (512, 4096, 2048)  # of disks; of native 4K disks; of CDs
 ENTRIES_LIMIT = 1024
+FARTHEST = 1 << 50  # a sector that no disk has
 TYPES = {
     "E3C9E316-0B5C-4DB8-817D-F92DF00215AE": "Microsoft reserved",
     "21686148-6449-6E6F-744E-656564454649": "BIOS boot",
@@ -101,10 +102,14 @@ def _partitions(disk: Sample, header: GptHeader, *, check: bool) -> tuple[Partit
     found: list[Partition] = []
     for start in range(0, len(raw), header.entry_bytes):
         first, last = struct.unpack_from("<QQ", raw, start + 32)
-        if raw[start : start + 16] == bytes(16) or last < first or last >= 1 << 50:
+        if raw[start : start + 16] == bytes(16):
             continue
-        kind = str(uuid.UUID(bytes_le=raw[start : start + 16])).upper()
-        place = disk.offset_bytes + first * header.sector_bytes
+        name = str(uuid.UUID(bytes_le=raw[start : start + 16])).upper()
+        kind = TYPES.get(name, f"type {name}")
+        place = disk.offset_bytes + min(first, FARTHEST) * header.sector_bytes
         size = (last - first + 1) * header.sector_bytes
-        found.append(Partition(place, size, TYPES.get(kind, f"type {kind}")))
+        if last < first or last >= FARTHEST:  # as far as it can reach: never left out
+            size = max(disk.offset_bytes + disk.size_bytes - place, header.sector_bytes)
+            kind = f"{kind}, whose end is damaged in the table"
+        found.append(Partition(place, size, kind))
     return tuple(found)

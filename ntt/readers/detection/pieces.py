@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ from ntt.readers.opening import open_volume
 from ntt.routes import order
 
 CHECK_A_COPY = "image the medium again, or repair a copy of the image with the file system's own checker"
+MOST_BYTES = 1 << 62  # what a boot sector claims beyond is cut: places stay inside of 63 bits
 AGAIN = "image the medium again if it still can be read"
 
 
@@ -103,6 +104,7 @@ def finding(region: Region, fstype: str, sentence: str, next_step: str, size_byt
 def opened(source: ImageSource, region: Region, found: Recognised, session_bytes: int = 0) -> Piece:
     """The recognised volume as its reader sees it, or as a finding where none does."""
     start = region.offset_bytes + found.starts_at
+    found = replace(found, size_bytes=min(found.size_bytes, MOST_BYTES))
     has_own_size = found.size_bytes > 0 and not (region.is_partition and not found.starts_at)
     size = found.size_bytes if has_own_size else region.end_bytes - start
     volume = Volume(

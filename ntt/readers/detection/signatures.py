@@ -75,7 +75,8 @@ def _raw_sectors(sample: Sample) -> Recognised | None:
 
 
 def _archive(sample: Sample) -> Recognised | None:
-    return archive(sample, _inside)
+    packed_twice = isinstance(sample.source, Prefix)  # what may go on without end is not looked into
+    return archive(sample, (lambda _: None) if packed_twice else _inside)
 
 
 def _inside(content: Prefix) -> Recognised | None:

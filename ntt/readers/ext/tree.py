@@ -109,6 +109,8 @@ class ExtTree:
     def _node(self, ino: int, inode: ExtInode) -> Node:
         link_target = b""
         if stat.S_ISLNK(inode.mode):
+            if inode.size > self._inodes.superblock.block_size:  # Linux, fs/ext4: a target fits into one block
+                raise ReadError(f"its link target claims {inode.size:,} bytes")
             short = inode.short_link
             link_target = self.read(ino, 0, min(inode.size, LINK_LIMIT)) if short is None else short
         elif stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):

@@ -30,6 +30,12 @@ class FatEntry(NamedTuple):
     mtime_ns: int
 
 
+class Broken(NamedTuple):
+    """Of a set of records only the beginning stands there: a name is lost."""
+
+    position: int
+
+
 class Record(NamedTuple):
     """32 bytes of a directory and where they lie in the image."""
 
@@ -52,23 +58,32 @@ def fat_time(date: int, time: int, hundredths: int = 0) -> tuple[int, int]:
     return calendar.timegm((year, month, day, hour, minute, second)) + seconds, rest * 10_000_000
 
 
-def fat_entries(records: Iterable[Record]) -> Iterator[FatEntry]:
-    """Microsoft, "FAT: General Overview of On-Disk Format": long-name parts, last first, before their short record."""
+def fat_entries(records: Iterable[Record]) -> Iterator[FatEntry | Broken]:
+    """Microsoft, "FAT: General Overview of On-Disk Format": long-name parts, last first, before their short record.
+
+    Parts before a deleted record are no loss: DOS deletes without them.
+    """
     parts: list[bytes] = []
+    parts_at = 0
     for record in records:
         raw = record.raw
         if raw[0] == 0:
-            return
+            break
         attributes = raw[11]
         if raw[0] == 0xE5:
             parts = []
         elif attributes & 0x3F == ATTRIBUTE_LONG_NAME:
             if raw[0] & LAST_LONG_NAME_PART:
+                if parts:
+                    yield Broken(parts_at)
                 parts = []
+            parts_at = parts_at if parts else record.position
             parts.append(raw)
         else:
             yield _fat_entry(record, _long_name(parts, raw) or _short_name(raw))
             parts = []
+    if parts:
+        yield Broken(parts_at)
 
 
 def _fat_entry(record: Record, name: bytes) -> FatEntry:
@@ -122,7 +137,7 @@ def _short_name(raw: bytes) -> bytes:
     return base + b"." + extension if extension else base
 
 
-def exfat_entries(records: Iterable[Record]) -> Iterator[FatEntry]:
+def exfat_entries(records: Iterable[Record]) -> Iterator[FatEntry | Broken]:
     """Microsoft, "exFAT file system specification", section 7: a file record, its stream record, its name records."""
     primary: Record | None = None
     stream = b""
@@ -131,7 +146,10 @@ def exfat_entries(records: Iterable[Record]) -> Iterator[FatEntry]:
     for record in records:
         kind = record.raw[0]
         if kind == 0:
-            return
+            break
+        if primary is not None and (kind == EXFAT_FILE or not kind & 0x40):  # the set is broken off
+            yield Broken(primary.position)
+            primary = None
         if kind == EXFAT_LABEL:
             yield FatEntry(record.position, _exfat_label(record.raw), True, False, False, 0, 0, 0, 0, 0)
         if kind == EXFAT_FILE:
@@ -144,14 +162,14 @@ def exfat_entries(records: Iterable[Record]) -> Iterator[FatEntry]:
             stream = record.raw
         elif kind == EXFAT_NAME and stream:
             units += record.raw[2:32]
-        elif not kind & 0x40:  # neither a secondary record nor one in use: the set is broken off
-            primary = None
-            continue
         if stream and len(units) >= 2 * stream[3]:
             yield _exfat_entry(primary, stream, units[: 2 * stream[3]])
             primary = None
         elif left <= 0:
+            yield Broken(primary.position)
             primary = None
+    if primary is not None:
+        yield Broken(primary.position)
 
 
 def _exfat_label(raw: bytes) -> bytes:

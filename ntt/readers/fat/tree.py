@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 from ntt.model import Extent, VolumeFacts, WalkProblem
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.boot_sectors import exfat_geometry, fat_variant
-from ntt.readers.fat.directories import RECORD_BYTES, FatEntry, Record, exfat_entries, fat_entries
+from ntt.readers.fat.chains import FatChains
+from ntt.readers.fat.directories import (
+    EXFAT_NO_CHAIN,
+    RECORD_BYTES,
+    Broken,
+    FatEntry,
+    Record,
+    exfat_entries,
+    fat_entries,
+)
 from ntt.readers.fat.exfat_facts import exfat_facts
 from ntt.readers.fat.facts import fat_facts
 from ntt.readers.nodes import Child, Content, Node, Tree
@@ -40,6 +49,7 @@ class FatTree:
             raise ReadError("the boot sector is damaged")
         self._geometry = geometry
         self.fstype = geometry.fstype
+        self._chains = FatChains(source, offset_bytes, geometry)
         self._volume = TskVolume(source, offset_bytes, size_bytes, geometry.fstype)
         self.root_ino = self._volume.root_ino
         self._root_label = self._label_in_root()
@@ -49,16 +59,41 @@ class FatTree:
         return Node(DIRECTORY_MODE, 0, 0, 0, 0, 0, b"", -1)
 
     def children(self, ino: int) -> Iterator[Child | WalkProblem]:
+        first = b""
         for entry in self._entries(ino):
-            if entry.is_label or entry.name in (b".", b".."):
-                continue
-            yield Child(entry.name, self._ino(entry.position), self._node(entry))
+            first = first or (b"." if isinstance(entry, Broken) else entry.name)
+            if isinstance(entry, Broken):
+                detail = "its records are incomplete: a file or directory may be missing"
+                yield WalkProblem("bad_record", self._ino(entry.position), b"", detail)
+            elif not entry.is_label and entry.name not in (b".", b".."):
+                yield Child(entry.name, self._ino(entry.position), self._node(entry))
+        fault = self._fault(ino, first)
+        if fault:
+            yield WalkProblem("directory_damaged", ino, b"", f"{fault}: names may be missing")
+
+    def _fault(self, ino: int, first: bytes) -> str:
+        """What tells that a directory is not whole; `first` is its first name."""
+        if ino == self.root_ino:
+            cluster = self._geometry.root_cluster
+            return self._chains.fault(cluster) if cluster else ""
+        record = self._source.read(self._position(ino), 2 * RECORD_BYTES)
+        if self._is_exfat:
+            stated = int.from_bytes(record[RECORD_BYTES + 20 : RECORD_BYTES + 24], "little")
+            return "" if record[RECORD_BYTES + 1] & EXFAT_NO_CHAIN else self._chains.fault(stated)
+        fault = self._chains.fault(self._cluster(int.from_bytes(record[26:28] + record[20:22], "little")))
+        return fault or ("" if first == b"." else "it does not begin with its own entry")
+
+    def _cluster(self, stated: int) -> int:
+        """OS/2 kept something else in the upper half on FAT12 and FAT16."""
+        return stated & (0xFFFF if self.fstype in ("fat12", "fat16") else 0xFFFFFFFF)
 
     def content(self, ino: int) -> Content:
         size = self._volume.size(ino)
         if not self._is_exfat:
             return Content(size, size, "")
         entry = next(exfat_entries(self._records_from(self._position(ino))), None)
+        if isinstance(entry, Broken):
+            entry = None
         if entry is None and not size:
             raise ReadError("its records go on in another cluster, or are damaged")
         if entry is None or entry.is_label or entry.is_directory:
@@ -91,7 +126,7 @@ class FatTree:
     def close(self) -> None:
         self._volume.close()
 
-    def _entries(self, ino: int) -> Iterator[FatEntry]:
+    def _entries(self, ino: int) -> Iterator[FatEntry | Broken]:
         records = self._records(self._directory_extents(ino))
         return exfat_entries(records) if self._is_exfat else fat_entries(records)
 
@@ -133,8 +168,7 @@ class FatTree:
 
     def _node(self, entry: FatEntry) -> Node:
         first = -1
-        # OS/2 kept something else in the upper half on FAT12 and FAT16
-        cluster = entry.first_cluster & (0xFFFF if self.fstype in ("fat12", "fat16") else 0xFFFFFFFF)
+        cluster = self._cluster(entry.first_cluster)
         if entry.size and cluster >= 2:
             in_area = (cluster - 2) * self._geometry.cluster_bytes
             first = self._volume.offset_bytes + self._geometry.clusters_at + in_area
@@ -146,7 +180,8 @@ class FatTree:
 
     def _label_in_root(self) -> bytes:
         try:
-            return next((entry.name for entry in self._entries(self.root_ino) if entry.is_label), b"")
+            found = (entry for entry in self._entries(self.root_ino) if isinstance(entry, FatEntry))
+            return next((entry.name for entry in found if entry.is_label), b"")
         except ReadError:
             return b""
 
