@@ -142,7 +142,7 @@ def damage(base: Base, seed: int) -> Canvas:
     if chance.random() < 0.3:
         first = chance.randrange(len(blocks))
         blocks = blocks[first : first + 4]
-    touched = [_change(canvas, chance, blocks) for _ in range(chance.choice((1, 1, 2, 4, 16, 64)))]
+    touched = [_change(canvas, chance, blocks) for _ in range(chance.choice((1, 2, 4, 8, 16, 64)))]
     if chance.random() < REPAIRED:
         for repair in REPAIRS:
             repair(canvas, touched)

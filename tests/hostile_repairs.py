@@ -1,4 +1,4 @@
-"""Damaged structures -> the same, with checksums that say that all is well: chance damages them, malice repairs them."""
+"""Damaged structures -> the same, with checksums that hold: chance breaks them, malice mends them."""
 
 from __future__ import annotations
 

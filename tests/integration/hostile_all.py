@@ -54,7 +54,7 @@ def main() -> None:
         return
     name, seed = sys.argv[2], int(sys.argv[3])
     base = Base.of(BASES[name](folder))
-    print(written(damage(base, seed), base, folder / f"{name}-{seed}.img"))
+    written(damage(base, seed), base, folder / f"{name}-{seed}.img")
 
 
 if __name__ == "__main__":
