@@ -126,15 +126,16 @@ class Matrix:
             yield name, name, self._by_readers(medium)
             return
         (fstype,) = fstypes
-        without = next(route for route in ways(fstype) if route is not Route.KERNEL)
-        yield label(without, fstype), "", self._by_route(medium, without)
+        without = next((route for route in ways(fstype) if route is not Route.KERNEL), None)
+        if without is not None:  # else it is a finding for all but root
+            yield label(without, fstype), "", self._by_route(medium, without)
         yield "", label(first[0], fstype), self._by_route(medium, first[0])
 
     def _others(self, medium: Medium) -> list[Route]:
         if not medium.forced:
             return []
         possible = ways(medium.sides[0].fstype)
-        without = next(route for route in possible if route is not Route.KERNEL)
+        without = next((route for route in possible if route is not Route.KERNEL), None)
         return [route for route in possible if route not in (possible[0], without)]
 
     def _by_readers(self, medium: Medium) -> Sequence[Cell]:
