@@ -19,6 +19,8 @@ from bench.targets import verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 NTT = {What.COPY_STAGE, What.IDENTIFY_STAGE, What.ENUMERATE_STAGE, What.ARCHIVE_STAGE, What.INGEST, What.FIRST_INGEST}
+SMALL_FILES = {What.LIST_AND_COPY, What.MOUNT_CP, What.MOUNT_CP_SYNC}
+FILE_SYSTEMS = {"ext4", "fat32", "ntfs", "iso9660"}
 PID_FILE = "home/postgres/data/postmaster.pid"
 NEEDS = {"restic": "restic", "borg": "borg create"}
 
@@ -76,12 +78,12 @@ def expected_figures(report: Report) -> set[What]:
         assert any("mounting needs root" in sentence for sentence in report.left_out)
         return NTT
     missing = {name for name in NEEDS if any(name in sentence for sentence in report.left_out)}
-    return {what for what in What if not any(NEEDS[name] in what for name in missing)}
+    return {what for what in What if not any(NEEDS[name] in what for name in missing)} - SMALL_FILES
 
 
 @pytest.mark.slow
 def test_a_quick_run_fills_every_figure_of_the_table(tmp_path: Path) -> None:
-    process = bench(tmp_path, "--image", "A", "--image", "C")
+    process = bench(tmp_path, *(word for name in ("A", "C", *FILE_SYSTEMS) for word in ("--image", name)))
     printed, said = process.communicate()
     assert process.returncode == 0, said
     (figures,) = (tmp_path / "results").glob("*.json")
@@ -93,6 +95,9 @@ def test_a_quick_run_fills_every_figure_of_the_table(tmp_path: Path) -> None:
     assert {size.image for size in report.catalogue} == {memory.image for memory in report.memory} == {"A", "C"}
     assert all(size.full_bytes > size.empty_bytes for size in report.catalogue)
     left_open = [verdict.target for verdict in verdicts(report) if verdict.reached is None]
+    mounted = FILE_SYSTEMS if os.geteuid() == 0 else set()
+    for fstype in mounted - {sentence.split(":")[0] for sentence in report.left_out}:
+        assert {series.what for series in report.series if series.image == fstype} == SMALL_FILES, fstype
     if not report.left_out:
         assert all(target.startswith("B: ") for target in left_open), left_open
 
