@@ -125,9 +125,11 @@ class BatchReader:
         damaged: Ranges,
         checks: tuple[str, ...],
     ) -> Read:
-        holes = job.size - total(stored_ranges(source.extents(job.ino)))
+        # what lies behind the end of the image is not there either
+        holes = job.size - total(stored_ranges(source.extents(job.ino))) + total(damaged)
         if holes > min(HOLES_OF_A_FILE_BYTES, self._hole_bytes_left):
-            return _failed(f"claims {job.size:,} bytes of which {holes:,} are holes: more than is hashed", "")
+            what = "holes, or not there" if damaged else "holes"
+            return _failed(f"claims {job.size:,} bytes of which {holes:,} are {what}: more than is hashed", "")
         self._hole_bytes_left -= holes
         written = 0
         for chunk in self._chunks(source, job):

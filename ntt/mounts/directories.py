@@ -13,6 +13,7 @@ from ntt.mounts.numbers import number_of
 _KEPT_OPEN = 32
 _ROUNDS = 12  # more links in a path than a driver follows
 _CANDIDATES = 8
+_DEEPEST_CHAIN = 4096  # directories that hold nothing but the next one look alike without being one
 _PATH_BYTES = 4096
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -41,14 +42,29 @@ class Folder:
             way.append(above.name)
             above = above.parent
 
+    def holds_itself(self, looks: Looks) -> bool:
+        """A directory above it shows the same names, sizes and times; to be asked when all of its names are known.
+
+        Where inode numbers say nothing, this is all that tells a directory which a damaged volume has put into itself.
+        """
+        self._looks = looks.value()
+        left = 1 if looks.names > 1 else _DEEPEST_CHAIN
+        above = self.parent
+        while self._looks and above is not None and left:
+            left -= above._looks == self._looks
+            above = above.parent
+        return not left
+
 
 class Looks:
     """What a directory shows, so that it is known again: the sum does not depend on the order of its names."""
 
     def __init__(self) -> None:
         self._sum = 0
+        self.names = 0
 
     def add(self, name: bytes, mode: int, size: int, mtime_s: int) -> None:
+        self.names += 1
         self._sum += number_of(mode, b"%d %d %b" % (size, mtime_s, name))
 
     def value(self) -> int:

@@ -38,6 +38,8 @@ class MountedTree:
         self._kind = kind
         self._unread = within(unread, volume.offset_bytes, volume.offset_bytes + volume.size_bytes)
         self._root_device = os.fstat(root_fd).st_dev
+        # on a damaged volume a directory may be in itself; a real folder, which 7z unpacks to, cannot
+        self._is_guessed = not kind.numbers_kept and volume.route is Route.FUSE
         # the subvolumes of btrfs look like other devices; beneath a mount of our own nothing else is mounted
         self._has_subvolumes = volume.fstype == "btrfs"
         self._subvolumes: dict[int, int] = {}
@@ -69,7 +71,7 @@ class MountedTree:
             with os.scandir(fd) as found:
                 for item in found:
                     for listed in self._listed(fd, os.fsencode(item.name), folder, names, seen, below):
-                        if self._kind.links_followed and isinstance(listed, Entry):
+                        if self._is_guessed and isinstance(listed, Entry):
                             looks.add(listed.name, listed.mode, listed.size, listed.mtime_s)
                         yield listed
         except OSError as error:
@@ -78,6 +80,10 @@ class MountedTree:
             yield WalkProblem("directory_unreadable", folder.ino, b"", error.strerror or str(error))
         if self._kind.links_followed and self._directories.in_circle(folder, looks):
             detail = "a link to a folder above it, which this driver follows; not entered again"
+            yield WalkProblem("directory_cycle", folder.ino, folder.name, detail)
+            return
+        if self._is_guessed and folder.holds_itself(looks):
+            detail = "it shows the same as a folder above it: what is in it is not entered again"
             yield WalkProblem("directory_cycle", folder.ino, folder.name, detail)
             return
         pending += below

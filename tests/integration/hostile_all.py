@@ -1,6 +1,6 @@
 """Every hostile image by its name; as a program it writes them.
 
-PYTHONPATH=tests:tests/integration .venv/bin/python -m hostile_all FOLDER          all bases and cases
+PYTHONPATH=tests:tests/integration .venv/bin/python -m hostile_all FOLDER          all of them; box: a hundred
 PYTHONPATH=tests:tests/integration .venv/bin/python -m hostile_all FOLDER ext4 17  one base, damaged with one seed
 """
 
@@ -46,11 +46,20 @@ def made_cases(cases: list[Case], bases: dict[str, Path], folder: Path) -> dict[
     return found
 
 
+def box() -> list[Case]:
+    """Of what is built for several file systems one, and of long rows of alike ones every third."""
+    by_name = {(case.change.__module__, case.change.__name__): case for case in reversed(CASES.values())}
+    kinds = [case for case in reversed(by_name.values()) if case.change.__name__ != "<lambda>"]
+    rows = [case for case in kinds if case.change.__module__ in ("hostile_discs", "hostile_archives")]
+    return [case for case in kinds if case not in rows] + rows[::3]
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(exist_ok=True)
-    if len(sys.argv) == 2:
-        made_cases(list(CASES.values()), made_bases(folder / "bases"), folder / "cases")
+    if len(sys.argv) <= 3:
+        cases = box() if sys.argv[2:] == ["box"] else list(CASES.values())
+        made_cases(cases, made_bases(folder / "bases"), folder / "cases")
         return
     name, seed = sys.argv[2], int(sys.argv[3])
     base = Base.of(BASES[name](folder))

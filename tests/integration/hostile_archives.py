@@ -138,9 +138,9 @@ def zip_that_unpacks_to_more_than_it_says(image: bytearray) -> None:
 
 
 @hostile("")
-def zip_whose_thousand_members_are_one(image: bytearray) -> None:
-    packed = _deflated(64 * MIB)
-    image[:] = _zip(("first", packed, 64 * MIB, -1), *((f"again {n}", packed, 64 * MIB, 0) for n in range(1000)))
+def zip_whose_many_members_are_one(image: bytearray) -> None:
+    packed = _deflated(16 * MIB)
+    image[:] = _zip(("first", packed, 16 * MIB, -1), *((f"again {n}", packed, 16 * MIB, 0) for n in range(60)))
 
 
 @hostile("")

@@ -102,7 +102,7 @@ def root_of_4_gib(image: bytearray) -> None:
 
 @hostile("iso")
 def files_of_4_gib(image: bytearray) -> None:
-    for at in files(image):
+    for at in files(image)[:4]:
         move(image, at, get(image, "<I", at + 2), MOST)
 
 

@@ -78,7 +78,8 @@ class Trial:
     """One look at one image, by the same parts and in the same order as NTT's workers."""
 
     def __init__(self, fd: int, cue: str, pulse: Pulse) -> None:
-        self._source = ImageSource(fd)
+        size_bytes = os.fstat(fd).st_size
+        self._source = ImageSource(fd, ((size_bytes, 1 << 63),))  # as NTT counts what lies behind the end
         self._cue = cue
         self._pulse = pulse
         self._time = ProcessorTime()
@@ -88,7 +89,7 @@ class Trial:
 
     def run(self) -> None:
         self._time.allow(self._source.size_bytes)
-        request = Survey((), self._source.size_bytes, self._cue, "disc.bin" if self._cue else "")
+        request = Survey(self._source.unread, self._source.size_bytes, self._cue, "disc.bin" if self._cue else "")
         opened = partial(open_volume, self._source)
         decoder: msgspec.msgpack.Decoder[FromSurvey] = msgspec.msgpack.Decoder(FromSurvey)
         files: list[FileJob] = []
@@ -121,7 +122,7 @@ class Trial:
                     sources[volume.index] = open_volume(self._source, volume)
                 except worker.FAILURES as error:
                     closed[volume.index] = str(error)
-        unread = {volume.index: () for volume in volumes}
+        unread = worker._touched(volumes, self._source.unread)
         reader = BatchReader(
             sources, closed, unread, self._source.size_bytes, worker.FAILURES, self._pulse, self._time.allow
         )
