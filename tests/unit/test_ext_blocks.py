@@ -58,7 +58,7 @@ def test_a_hole_of_16_tib_takes_no_time() -> None:
     assert extents == [Extent(0, BLOCK, 7 * BLOCK, BLOCK), Extent(BLOCK, (1 << 44) - BLOCK, HOLE, (1 << 44) - BLOCK)]
 
 
-@pytest.mark.parametrize("size", [1 << 20, 1 << 30, 1 << 44])
+@pytest.mark.parametrize("size", [1 << 30, 1 << 44])
 def test_a_map_that_names_itself_is_damaged(size: int) -> None:
     itself = pointers(*[99] * 256)
     with pytest.raises(ReadError, match="block map"):
