@@ -16,6 +16,8 @@ from udf_items import DATA, DIRECTORY, SYMLINK, Item
 
 COMPRESSED = (0x800).to_bytes(4, "big")
 DISC_CUE = "disc.cue"
+NUMBER = "11111111-2222-3333-4444-555555555555"
+SAME = ("-U", NUMBER, "-E", f"hash_seed={NUMBER}")  # the order of names depends on it
 
 
 def tree(folder: Path) -> Path:
@@ -58,17 +60,16 @@ def unix(folder: Path) -> Path:
 
 
 def ext2(folder: Path) -> Path:
-    return ext_image(folder / "ext2", "ext2", unix(folder), 2, "-b", "1024", "-N", "400")
+    return ext_image(folder / "ext2", "ext2", unix(folder), 2, *SAME, "-b", "1024", "-N", "400")
 
 
 def ext3(folder: Path) -> Path:
-    return ext_image(folder / "ext3", "ext3", unix(folder), 4, "-b", "1024", "-N", "400", "-J", "size=1")
+    return ext_image(folder / "ext3", "ext3", unix(folder), 4, *SAME, "-b", "1024", "-N", "400", "-J", "size=1")
 
 
 def ext4(folder: Path) -> Path:
-    image = ext_image(
-        folder / "ext4", "ext4", unix(folder), 3, "-b", "1024", "-N", "400", "-O", "^has_journal,dir_index"
-    )
+    options = (*SAME, "-b", "1024", "-N", "400", "-O", "^has_journal,dir_index")
+    image = ext_image(folder / "ext4", "ext4", unix(folder), 3, *options)
     (folder / "value").write_bytes(b"v" * 600)
     for line in ("set_inode_field /empty i_flags 0", f"ea_set -f {folder / 'value'} /big\\ again user.name"):
         run("debugfs", "-w", "-R", line, image)
@@ -79,7 +80,7 @@ def ext4(folder: Path) -> Path:
 def ext4_inline(folder: Path) -> Path:
     options = ("-b", "4096", "-I", "512", "-O", "inline_data,^has_journal,bigalloc,64bit,meta_bg,^resize_inode")
     options += ("-N", "800")
-    return ext_image(folder / "ext4-inline", "ext4", unix(folder), 4, *options)
+    return ext_image(folder / "ext4-inline", "ext4", unix(folder), 4, *SAME, *options)
 
 
 def ufs1(folder: Path) -> Path:

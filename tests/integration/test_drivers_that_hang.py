@@ -48,7 +48,7 @@ def hanging_root(folder: Path) -> Iterator[int]:
         os.kill(driver, SIGKILL)
         os.waitpid(driver, 0)
         os.close(root_fd)
-        run("umount", folder)
+        run("umount", "--lazy", folder)  # the worker that was left behind may still be on its way out
 
 
 def _serve(device: int) -> None:
