@@ -1,11 +1,11 @@
 -- NTT's catalogue. Read top to bottom: media, what is on them, what is kept, what happened.
--- Version 2. A program that meets another version stops and names `ntt db upgrade`.
+-- Version 3. A program that meets another version stops and names `ntt db upgrade`.
 
 CREATE TABLE ntt_schema (
     version     int NOT NULL,
     applied_at  timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO ntt_schema (version) VALUES (2);
+INSERT INTO ntt_schema (version) VALUES (3);
 
 -- ---------------------------------------------------------------- media
 
@@ -23,7 +23,7 @@ CREATE TABLE medium (
     unread          int8multirange NOT NULL DEFAULT '{}',  -- bytes of the medium that no pass has read
     unread_bytes    bigint NOT NULL DEFAULT 0,
     health          text NOT NULL CHECK (health IN ('ok', 'incomplete', 'corrupt', 'failed')),
-    map_text        text,                     -- the ddrescue map as it was given
+    map_text        text,                     -- the ddrescue map as it was given, or as NTT's own passes left it
     enum_done       timestamptz,
     copy_done       timestamptz,
     archive_done    timestamptz,
@@ -32,6 +32,7 @@ CREATE TABLE medium (
     archived_image_hash text,                 -- BLAKE3 of the image as it was read back out of the archive
     message         text,
     problems        jsonb,                    -- bounded summary; NULL: nothing at all was found
+    cells           bytea,                    -- the surface in 4,096 equal parts: 1 structures, 2 files, 4 free space
     CHECK (copy_done IS NULL OR (enum_done IS NOT NULL AND copy_done >= enum_done)),
     CHECK (archive_done IS NULL OR (copy_done IS NOT NULL AND archive_done >= enum_done
                                     AND archived_image_hash IS NOT DISTINCT FROM image_hash))
@@ -47,6 +48,24 @@ CREATE TABLE medium_sample (
     PRIMARY KEY (medium_id, position)
 );
 CREATE INDEX medium_sample_digest ON medium_sample (digest);
+
+-- What ddrescue did for a medium, pass by pass, and through which hardware: provenance, never identity.
+CREATE TABLE image_pass (
+    medium_id   int NOT NULL REFERENCES medium ON DELETE CASCADE,
+    began_at    timestamptz NOT NULL,
+    seconds     double precision NOT NULL,
+    name        text NOT NULL,                -- copy, structures, files, ...: what it was to read
+    source      text NOT NULL,
+    hardware    jsonb NOT NULL DEFAULT '{}',  -- model, serial, bridge VID:PID, ... as far as they could be had
+    wanted_bytes bigint NOT NULL,             -- of the unread bytes, those that it was to read
+    rescued_before bigint NOT NULL,
+    rescued_after bigint NOT NULL,
+    bad_bytes   bigint NOT NULL,              -- tried and not read, after it
+    read_errors bigint NOT NULL,
+    reason      text NOT NULL,                -- why it ended: finished, no_progress, source_gone, ...
+    detail      text NOT NULL DEFAULT '',
+    PRIMARY KEY (medium_id, began_at)
+);
 
 -- Every time a medium was presented, also when it was known: the second of two equal discs is not lost.
 CREATE TABLE sighting (
@@ -74,6 +93,7 @@ CREATE TABLE volume (
     sector_bytes int NOT NULL DEFAULT 0,      -- 2352, 2448: raw sectors, with 2048 bytes of user data at data_at
     data_at     int NOT NULL DEFAULT 0,
     tried       text[] NOT NULL DEFAULT '{}', -- routes that did not read it, each with its reason
+    unread_used int8multirange,               -- unread bytes in use by the file system's own account; NULL: it has none
     PRIMARY KEY (medium_id, index)
 );
 
@@ -106,6 +126,16 @@ CREATE TABLE name (                           -- a directory entry; hard links h
 );
 CREATE INDEX name_parent ON name (medium_id, volume, parent_ino);  -- equal keys are stored once: about 8 bytes a name
 CREATE INDEX name_directory ON name (medium_id, volume, ino) WHERE (flags & 2) <> 0;
+
+CREATE TABLE unread_structure (               -- what of a file system itself lies on unread bytes of the medium
+    medium_id   int NOT NULL,
+    volume      smallint NOT NULL,
+    ino         bigint NOT NULL,              -- directory or file it belongs to, -1: the volume's own
+    what        text NOT NULL,                -- inode table, FAT, directory, ...
+    spare       boolean NOT NULL,             -- nothing is missed as long as it alone is unread
+    ranges      int8multirange NOT NULL       -- of the image
+);
+CREATE INDEX unread_structure_medium ON unread_structure (medium_id);
 
 CREATE TABLE node_attribute (                 -- what few inodes have besides: Finder info, DOS attributes
     medium_id   int NOT NULL,
@@ -142,6 +172,7 @@ CREATE TABLE outcome (                        -- what became of a regular file; 
     status      "char" NOT NULL,              -- 'c' copied, 'd' damaged, 'f' failed
     reason      text,
     damaged     int8multirange,               -- unread byte ranges of the file
+    unread      int8multirange,               -- of the image: what damaged it, or made it fail
     PRIMARY KEY (medium_id, volume, ino),
     CONSTRAINT outcome_is_true CHECK (CASE status
         WHEN 'c' THEN blob_id IS NOT NULL AND damaged IS NULL AND reason IS NULL

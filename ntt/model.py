@@ -224,6 +224,30 @@ class Extent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     image_length: int
 
 
+class Structure(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A piece of the file system itself: the bytes `[start, end)` of the image.
+
+    `what` is for people: "superblock", "inode table", "FAT", "directory", "extent tree", ... `ino` is the directory
+    or file that it belongs to, -1 where it is the volume's own. `spare`: nothing is missed as long as it alone is
+    unread: a second copy, a journal, a map of free space.
+    """
+
+    start: int
+    end: int
+    what: str
+    ino: int = -1
+    spare: bool = False
+
+
+class LostStructure(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What of the file system lies on unread bytes; `ranges` are bytes of the image."""
+
+    what: str
+    ino: int
+    spare: bool
+    ranges: Ranges
+
+
 class OutcomeStatus(enum.StrEnum):
     """`copied`: stored whole. `damaged`: stored as read, with its unread ranges. `failed`: not stored."""
 
@@ -263,7 +287,8 @@ class FileOutcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one regular file. `blob_hash` is empty when it failed, and `reason` then is not.
 
     `is_new`: this copy of the content was stored for it, at `pack_id`/`pack_offset` or (both None) in a
-    plain file. `checks` are the diagnostic checks of a failure or damage.
+    plain file. `checks` are the diagnostic checks of a failure or damage. `damaged` are ranges of the file, `unread`
+    those of the image that they come from.
     """
 
     volume: int
@@ -280,6 +305,7 @@ class FileOutcome(msgspec.Struct, frozen=True, gc=False):
     error_type: str
     checks: tuple[str, ...]
     worker: str
+    unread: Ranges = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,16 @@ def damaged_ranges(extents: Sequence[Extent], unread: Ranges) -> Ranges:
     return normalised(damaged)
 
 
+def unread_places(extents: Sequence[Extent], unread: Ranges) -> Ranges:
+    """The unread bytes of the image that the file lies on."""
+    return normalised(
+        place
+        for extent in extents
+        if extent.image_offset >= 0
+        for place in within(unread, extent.image_offset, extent.image_offset + extent.image_length)
+    )
+
+
 def stored_ranges(extents: Sequence[Extent]) -> Ranges:
     """The parts of the file that lie on the medium at all (holes do not)."""
     return normalised((e.file_offset, e.file_offset + e.file_length) for e in extents if e.image_offset >= 0)

@@ -54,7 +54,10 @@ class Keep(msgspec.Struct, frozen=True, tag=True):
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """How reading a file went: a hash unless it failed; `damaged` are its unread byte ranges."""
+    """How reading a file went: a hash unless it failed; `damaged` are its unread byte ranges.
+
+    `unread`: the bytes of the image that were not read and are the cause of damage or failure.
+    """
 
     status: OutcomeStatus
     blob_hash: bytes
@@ -64,6 +67,7 @@ class Read(msgspec.Struct, frozen=True, array_like=True, gc=False):
     error_type: str
     in_pack: bool
     checks: tuple[str, ...] = ()  # what was found to be the cause of damage or failure
+    unread: Ranges = ()
 
 
 class Hashed(msgspec.Struct, frozen=True, tag=True):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
+import msgspec
 from blake3 import blake3
 
-from ntt.copier.damage import damaged_ranges, stored_ranges
+from ntt.copier.damage import damaged_ranges, stored_ranges, unread_places
 from ntt.copier.messages import Batch, FileJob, Read
 from ntt.model import Extent, OutcomeStatus
 from ntt.ranges import Ranges, difference, total, within
@@ -30,6 +31,13 @@ class ByPath(Protocol):
     """A source that has no other way from a number to a file than its path."""
 
     def locate(self, ino: int, path: bytes) -> None: ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A failure that knows which unread bytes of the image it comes from."""
+
+    unread: Ranges
 
 
 class LargeFile(Protocol):
@@ -92,43 +100,47 @@ class BatchReader:
             try:
                 yield self._read_file(source, job, large)
             except self._failures as error:
-                yield _failed(str(error), type(error).__name__), None
+                unread = error.unread if isinstance(error, Located) else ()
+                yield _failed(str(error), type(error).__name__, unread=unread), None
 
     def _read_file(self, source: Source, job: FileJob, large: LargeFile | None) -> tuple[Read, Content]:
         if job.path and isinstance(source, ByPath):
             source.locate(job.ino, job.path)
         damaged: Ranges = ()
         checks: tuple[str, ...] = ()
+        places: Ranges = ()
         unread = self._unread[job.volume]
         if unread and job.size:
             extents = source.extents(job.ino)
             damaged = damaged_ranges(extents, unread)
             checks = self._causes(extents, damaged, unread)
+            places = unread_places(extents, unread) if damaged else ()
             if damaged and not difference(stored_ranges(extents), damaged):
-                return _failed("unread: none of its bytes could be read from the medium", "", checks), None
+                return _failed("unread: none of its bytes could be read from the medium", "", checks, places), None
         status = OutcomeStatus.DAMAGED if damaged else OutcomeStatus.COPIED
         if large is not None:
-            return self._read_large(source, job, large, status, damaged, checks), None
+            return self._read_large(
+                source, job, large, Read(status, b"", 0, "", damaged, "", False, checks, places)
+            ), None
         content = source.read(job.ino, 0, job.size)
         self._beat.add(len(content))
         if len(content) != job.size:
             return _failed(f"holds {len(content):,} bytes where its entry says {job.size:,}", "ReadError"), None
         blob_hash = blake3(content).digest()
-        return Read(status, blob_hash, len(content), "", damaged, "", True, checks), content
+        return Read(status, blob_hash, len(content), "", damaged, "", True, checks, places), content
 
     def _read_large(
         self,
         source: Source,
         job: FileJob,
         large: LargeFile,
-        status: OutcomeStatus,
-        damaged: Ranges,
-        checks: tuple[str, ...],
+        found: Read,
     ) -> Read:
+        """`found` with the content's hash, once that is written."""
         # what lies behind the end of the image is not there either
-        holes = job.size - total(stored_ranges(source.extents(job.ino))) + total(damaged)
+        holes = job.size - total(stored_ranges(source.extents(job.ino))) + total(found.damaged)
         if holes > min(HOLES_OF_A_FILE_BYTES, self._hole_bytes_left):
-            what = "holes, or not there" if damaged else "holes"
+            what = "holes, or not there" if found.damaged else "holes"
             return _failed(f"claims {job.size:,} bytes of which {holes:,} are {what}: more than is hashed", "")
         self._hole_bytes_left -= holes
         written = 0
@@ -138,7 +150,7 @@ class BatchReader:
             written += len(chunk)
         if written != job.size:
             return _failed(f"holds {written:,} bytes where its entry says {job.size:,}", "ReadError")
-        return Read(status, large.digest(), job.size, "", damaged, "", False, checks)
+        return msgspec.structs.replace(found, blob_hash=large.digest(), size=job.size)
 
     def _causes(self, extents: Sequence[Extent], damaged: Ranges, unread: Ranges) -> tuple[str, ...]:
         """Beyond the end of the image, or in what the map says was not read, or both."""
@@ -164,5 +176,7 @@ class BatchReader:
                 at += length
 
 
-def _failed(reason: str, error_type: str, checks: tuple[str, ...] = ("detected_io_error",)) -> Read:
-    return Read(OutcomeStatus.FAILED, b"", 0, reason, (), error_type, False, checks)
+def _failed(
+    reason: str, error_type: str, checks: tuple[str, ...] = ("detected_io_error",), unread: Ranges = ()
+) -> Read:
+    return Read(OutcomeStatus.FAILED, b"", 0, reason, (), error_type, False, checks, unread)

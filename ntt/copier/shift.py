@@ -227,6 +227,7 @@ class Shift:
             error_type=read.error_type,
             checks=read.checks,
             worker=self._name,
+            unread=read.unread,
         )
 
     async def give_up(self) -> list[InHand]:

@@ -18,6 +18,7 @@ ANALYZE_FROM_FILES = 1_000
 _LETTER = {OutcomeStatus.COPIED: b"c", OutcomeStatus.DAMAGED: b"d", OutcomeStatus.FAILED: b"f"}
 _INCOMING = (
     "ino", "size", "volume", "attempts", "status", "is_new", "pack_id", "pack_offset", "hash", "reason", "damaged",
+    "unread",
 )  # fmt: skip
 
 
@@ -169,7 +170,7 @@ async def _prepare(connection: Connection) -> None:
     await connection.execute(
         """CREATE TEMP TABLE IF NOT EXISTS incoming (ino bigint, size bigint, volume smallint, attempts smallint,
                status "char", is_new boolean, pack_id int, pack_offset int, hash bytea, reason text,
-               damaged int8multirange) ON COMMIT DELETE ROWS"""
+               damaged int8multirange, unread int8multirange) ON COMMIT DELETE ROWS"""
     )
 
 
@@ -179,8 +180,8 @@ _BLOBS = """WITH added AS (
         SELECT size, pack_id, pack_offset, hash FROM incoming WHERE is_new ORDER BY hash
         ON CONFLICT (hash) DO NOTHING RETURNING 1)
     SELECT count(*) FROM added"""
-_OUTCOMES = """INSERT INTO outcome (ino, blob_id, medium_id, volume, attempts, status, reason, damaged)
-    SELECT i.ino, b.id, $1, i.volume, i.attempts, i.status, i.reason, i.damaged
+_OUTCOMES = """INSERT INTO outcome (ino, blob_id, medium_id, volume, attempts, status, reason, damaged, unread)
+    SELECT i.ino, b.id, $1, i.volume, i.attempts, i.status, i.reason, i.damaged, i.unread
     FROM incoming i LEFT JOIN blob b ON b.hash = i.hash
     WHERE i.status = 'f' OR b.id IS NOT NULL RETURNING volume, ino"""
 
@@ -198,4 +199,5 @@ def _record(outcome: FileOutcome) -> tuple[object, ...]:
         outcome.blob_hash or None,
         outcome.reason or None,
         to_multirange(outcome.damaged) if outcome.damaged else None,
+        to_multirange(outcome.unread) if outcome.unread else None,
     )

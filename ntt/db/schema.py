@@ -11,7 +11,7 @@ from ntt.db.connection import Connection
 from ntt.db.locks import LockSpace, lock_key
 from ntt.errors import DatabaseError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 CATALOGUE_EXISTS = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'ntt_schema' AND pg_table_is_visible(oid))"
 
@@ -39,7 +39,20 @@ ALTER TABLE volume ADD COLUMN session_bytes bigint NOT NULL DEFAULT 0,
 CREATE TABLE node_attribute (medium_id int NOT NULL, volume smallint NOT NULL, ino bigint NOT NULL,
     name text NOT NULL, value bytea NOT NULL, PRIMARY KEY (medium_id, volume, ino, name));
 """
-MIGRATIONS: tuple[Migration, ...] = (Migration(1, TO_2),)
+TO_3 = """
+ALTER TABLE medium ADD COLUMN cells bytea;
+ALTER TABLE volume ADD COLUMN unread_used int8multirange;
+ALTER TABLE outcome ADD COLUMN unread int8multirange;
+CREATE TABLE image_pass (medium_id int NOT NULL REFERENCES medium ON DELETE CASCADE, began_at timestamptz NOT NULL,
+    seconds double precision NOT NULL, name text NOT NULL, source text NOT NULL, hardware jsonb NOT NULL DEFAULT '{}',
+    wanted_bytes bigint NOT NULL, rescued_before bigint NOT NULL, rescued_after bigint NOT NULL,
+    bad_bytes bigint NOT NULL, read_errors bigint NOT NULL, reason text NOT NULL, detail text NOT NULL DEFAULT '',
+    PRIMARY KEY (medium_id, began_at));
+CREATE TABLE unread_structure (medium_id int NOT NULL, volume smallint NOT NULL, ino bigint NOT NULL,
+    what text NOT NULL, spare boolean NOT NULL, ranges int8multirange NOT NULL);
+CREATE INDEX unread_structure_medium ON unread_structure (medium_id);
+"""
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, TO_2), Migration(2, TO_3))
 
 
 def schema_sql() -> str:

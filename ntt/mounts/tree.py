@@ -11,11 +11,11 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from ntt.model import Entry, Extent, Route, TreeKind, Volume, VolumeFacts, WalkProblem
+from ntt.model import Entry, Extent, Route, Structure, TreeKind, Volume, VolumeFacts, WalkProblem
 from ntt.mounts.contents import Contents
 from ntt.mounts.directories import Directories, Folder, Looks
 from ntt.mounts.numbers import NumberSet, number_of
-from ntt.ranges import Ranges, intersection, normalised, total, within
+from ntt.ranges import Range, Ranges, intersection, normalised, total, within
 
 # what a file system counts besides the files, folders and links of its users, the root among them
 _OWN_INODES = {"ext2": 10, "ext3": 10, "ext4": 10, "xfs": 4, "squashfs": 1, "erofs": 1, "f2fs": 4}
@@ -200,6 +200,12 @@ class MountedTree:
             free_bytes=state.f_bfree * state.f_frsize if sized else None,
             entries=entries,
         )
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         self._contents.close()

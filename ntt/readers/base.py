@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ntt.model import Entry, Extent, VolumeFacts, WalkProblem
-from ntt.ranges import Ranges, within
+from ntt.model import Entry, Extent, Structure, VolumeFacts, WalkProblem
+from ntt.ranges import Range, Ranges, within
 
 
 class ImageSource:
@@ -56,6 +56,9 @@ class VolumeReader(Protocol):
     """One opened file system. Not thread-safe; a worker process owns it.
 
     Every method may raise `ReadError` for the file or directory in hand only; the next call works.
+    What says how large a file is or where it lies may itself be unread (an inode, a table of clusters): such a file
+    is listed as far as its name is known, with size 0, and `read` and `extents` raise ReadError, which names what is
+    unread. Never does a file pass for whole whose size or place was taken from bytes that were not read.
     """
 
     fstype: str
@@ -84,11 +87,33 @@ class VolumeReader(Protocol):
         """What the file system says of itself; costs a few reads at most."""
         ...
 
+    def structures(self) -> Iterator[Structure]:
+        """Every piece of the file system itself, in any order; to be asked after `walk` went through.
+
+        All that a listing or a file's place is read from, and what mounting needs; also what lies on unread bytes.
+        """
+        ...
+
+    def used(self) -> Iterator[Range] | None:
+        """Bytes of the image that are in use by the file system's own account, itself included, ascending.
+
+        What that account says of a place it lost itself is not known: such a place counts as used. None: the file
+        system keeps no account, or nothing of it can be read. To be asked after `walk` went through.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
 class ReadError(Exception):
-    """A reader could not list or read one thing; the text names the cause in a few words."""
+    """A reader could not list or read one thing; the text names the cause in a few words.
+
+    `unread`: the bytes of the image that were not read and are the cause, if they are: read again, they may help.
+    """
+
+    def __init__(self, text: str, unread: Ranges = ()) -> None:
+        super().__init__(text)
+        self.unread = unread
 
 
 class Refused(ReadError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 CHUNK_BITS = 4096 * 8
 
 
@@ -10,6 +12,13 @@ class InodeSet:
 
     def __init__(self) -> None:
         self._chunks: dict[int, bytearray] = {}
+
+    def __iter__(self) -> Iterator[int]:
+        """Its numbers; they must not change meanwhile."""
+        for chunk, bits in self._chunks.items():
+            for at, byte in enumerate(bits):
+                if byte:
+                    yield from (chunk * CHUNK_BITS + at * 8 + bit for bit in range(8) if byte >> bit & 1)
 
     def add(self, number: int) -> bool:
         """True if the number was not in the set yet."""

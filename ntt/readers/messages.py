@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ntt.model import Entry, Layout, MountedRoot, Route, Volume, WalkProblem
+from ntt.model import Entry, Layout, LostStructure, MountedRoot, Route, Volume, WalkProblem
 from ntt.ranges import Ranges
 
 
@@ -43,13 +43,16 @@ class VolumeEnded(msgspec.Struct, frozen=True, tag=True):
     """A volume's walk is over; `failure` is empty, or says why it ended early.
 
     `counted`: the entries that the file system itself counts, None where it does not say. `journal_pending`: its
-    journal holds changes that were not replayed.
+    journal holds changes that were not replayed. The rest is as in `ntt.readers.surface.Account`.
     """
 
     volume: int
     failure: str
     counted: int | None = None
     journal_pending: bool = False
+    lost: tuple[LostStructure, ...] = ()
+    unread_used: Ranges | None = None
+    cells: bytes = b""
 
 
 class SurveyDone(msgspec.Struct, frozen=True, tag=True):

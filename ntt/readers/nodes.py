@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from ntt.model import Extent, VolumeFacts, WalkProblem
+from ntt.model import Extent, Structure, VolumeFacts, WalkProblem
+from ntt.ranges import Range
 
 
 class Node(NamedTuple):
@@ -62,5 +63,13 @@ class Tree(Protocol):
         ...
 
     def facts(self) -> VolumeFacts: ...
+
+    def structures(self) -> Iterator[Structure]:
+        """As `VolumeReader.structures`, without the lists of names of the directories: those are told by `extents`."""
+        ...
+
+    def used(self) -> Iterator[Range] | None:
+        """As `VolumeReader.used`."""
+        ...
 
     def close(self) -> None: ...

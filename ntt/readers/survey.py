@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from ntt.model import Entry, Volume, VolumeFacts, VolumeStatus, WalkProblem
+from ntt.model import Entry, LostStructure, Volume, VolumeFacts, VolumeStatus, WalkProblem
+from ntt.ranges import Ranges, normalised
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.detection.volumes import detect
 from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, SurveyDone, VolumeEnded
+from ntt.readers.surface import account_of
 
 CHUNK_ENTRIES = 5_000
 CHUNK_BYTES = 1 << 20  # of names, link targets and attributes, so that long ones do not swell a message
@@ -33,15 +35,24 @@ def survey(
         volumes = layout.volumes
     for volume in volumes:
         if volume.status is VolumeStatus.READ and request.only in (None, volume.route):
-            yield from _walk(volume, beat, open_volume)
+            unread = normalised((*source.unread, (source.size_bytes, request.claimed_bytes)))
+            yield from _walk(volume, beat, open_volume, unread, request.claimed_bytes)
     yield SurveyDone()
 
 
-def _walk(volume: Volume, beat: Beat, open_volume: Callable[[Volume], VolumeReader]) -> Iterator[FromSurvey]:
+def _walk(
+    volume: Volume,
+    beat: Beat,
+    open_volume: Callable[[Volume], VolumeReader],
+    unread: Ranges,
+    claimed_bytes: int,
+) -> Iterator[FromSurvey]:
     try:
         reader = open_volume(volume)
     except FAILURES as error:
-        yield VolumeEnded(volume.index, _cause(error))
+        unread_cause = error.unread if isinstance(error, ReadError) else ()
+        lost = (LostStructure("beginning of the volume", -1, False, unread_cause),) if unread_cause else ()
+        yield VolumeEnded(volume.index, _cause(error), lost=lost)
         return
     entries: list[Entry] = []
     problems: list[WalkProblem] = []
@@ -66,7 +77,9 @@ def _walk(volume: Volume, beat: Beat, open_volume: Callable[[Volume], VolumeRead
         yield Found(volume.index, tuple(entries), tuple(problems))
     facts = _facts(reader)
     counted, pending = (None, False) if facts is None else (facts.entries, facts.journal_pending)
-    yield VolumeEnded(volume.index, failure, counted, pending)
+    span = (volume.offset_bytes, volume.offset_bytes + volume.size_bytes)
+    told = account_of(reader, span, unread, claimed_bytes, beat)
+    yield VolumeEnded(volume.index, failure, counted, pending, told.lost, told.unread_used, told.cells)
     reader.close()
 
 

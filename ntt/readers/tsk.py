@@ -5,8 +5,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
-from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
-from ntt.ranges import intersection, normalised, total, within
+from ntt.model import Entry, Extent, Structure, Volume, VolumeFacts, WalkProblem
+from ntt.ranges import Range, intersection, normalised, total, within
 from ntt.readers.base import ImageSource, ReadError, Refused, VolumeReader
 from ntt.readers.inode_set import InodeSet
 from ntt.readers.nodes import Child, Content, Node
@@ -31,9 +31,11 @@ class TskReader:
         self._content = Content(0, 0, "")
         start, end = volume.offset_bytes, volume.offset_bytes + volume.size_bytes
         self._unread = within(source.unread, start, end)
+        self._entered = InodeSet()
 
     def walk(self) -> Iterator[Entry | WalkProblem]:
         seen, entered = InodeSet(), InodeSet()
+        self._entered = entered
         root_ino = self._tree.root_ino
         root = self._tree.root()
         seen.add(root_ino)
@@ -113,6 +115,21 @@ class TskReader:
 
     def facts(self) -> VolumeFacts:
         return self._tree.facts()
+
+    def structures(self) -> Iterator[Structure]:
+        yield from self._tree.structures()
+        for ino in self._entered:
+            try:
+                extents = self._tree.extents(ino)
+            except ReadError as error:
+                yield from (Structure(start, end, "directory", ino) for start, end in error.unread)
+                continue
+            for extent in extents:
+                if extent.image_offset >= 0:
+                    yield Structure(extent.image_offset, extent.image_offset + extent.image_length, "directory", ino)
+
+    def used(self) -> Iterator[Range] | None:
+        return self._tree.used()
 
     def close(self) -> None:
         self._tree.close()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
+from ntt.model import Entry, Extent, Structure, Volume, VolumeFacts, WalkProblem
+from ntt.ranges import Range
 from ntt.readers.archives.library import library
 from ntt.readers.archives.listing import Listing
 from ntt.readers.archives.members import Members, Remark
@@ -87,6 +88,12 @@ class ArchiveReader:
 
     def facts(self) -> VolumeFacts:
         return VolumeFacts("archive", oddities=(f"an archive: {self._members.format_name}",))
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         self._members.close()

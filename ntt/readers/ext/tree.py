@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ntt.model import Extent, VolumeFacts, WalkProblem
-from ntt.ranges import within
+from ntt.model import Extent, Structure, VolumeFacts, WalkProblem
+from ntt.ranges import Range, within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.ext.blocks import Lost, Space, extent_runs, mapped_runs, with_lost
 from ntt.readers.ext.facts import ext_facts
@@ -197,6 +197,12 @@ class ExtTree:
 
     def facts(self) -> VolumeFacts:
         return ext_facts(self._volume.source, self._volume.offset_bytes, self.fstype, self.label)
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         self._mapped = None

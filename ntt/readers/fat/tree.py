@@ -5,7 +5,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 
-from ntt.model import Extent, VolumeFacts, WalkProblem
+from ntt.model import Extent, Structure, VolumeFacts, WalkProblem
+from ntt.ranges import Range
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.boot_sectors import exfat_geometry, fat_variant
 from ntt.readers.fat.chains import FatChains
@@ -122,6 +123,12 @@ class FatTree:
         if self._is_exfat:
             return exfat_facts(source, offset, self.label, self._root_records)
         return fat_facts(source, offset, self._geometry, self.label, self._root_label.decode("cp437"))
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         self._volume.close()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
+from ntt.model import Entry, Extent, Structure, Volume, VolumeFacts, WalkProblem
+from ntt.ranges import Range
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.hfs.catalog import Catalog
 from ntt.readers.hfs.compressed import OpenFile
@@ -87,6 +88,12 @@ class HfsReader:
         except ReadError:
             return ""
         return self._catalog.form.shown(root.name).decode("utf-8", "replace") if root is not None else ""
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         """Forgets the open file; the image stays open, it belongs to the caller."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
-from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
-from ntt.ranges import within
+from ntt.model import Entry, Extent, Structure, Volume, VolumeFacts, WalkProblem
+from ntt.ranges import Range, within
 from ntt.readers.base import ImageSource, ReadError, Refused, VolumeReader
 from ntt.readers.iso.facts import iso_facts
 from ntt.readers.iso.files import BUCKET_BYTES, FIRST_RECORD, FileParts, file_parts
@@ -88,6 +88,12 @@ class Iso9660Reader:
             return iso_facts(self._source, self._volume)
         except OSError as failed:
             raise ReadError(f"the image cannot be read: {failed}") from failed
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         self._last = None

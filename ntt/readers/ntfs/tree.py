@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytsk3
 
-from ntt.model import Extent, VolumeFacts, WalkProblem
+from ntt.model import Extent, Structure, VolumeFacts, WalkProblem
+from ntt.ranges import Range
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.boot_sectors import ntfs_geometry
 from ntt.readers.nodes import Child, Content, Node, Tree
@@ -231,6 +232,12 @@ class NtfsTree:
 
     def facts(self) -> VolumeFacts:
         return ntfs_facts(self._volume, self._records, self.label)
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         self._volume.close()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from ntt.model import Entry, Extent, Route, Volume, VolumeFacts, WalkProblem
+from ntt.model import Entry, Extent, Route, Structure, Volume, VolumeFacts, WalkProblem
+from ntt.ranges import Range
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.raw.view import SectorView
 
@@ -48,6 +49,19 @@ class ViewReader:
 
     def facts(self) -> VolumeFacts:
         return self._reader.facts()
+
+    def structures(self) -> Iterator[Structure]:
+        for found in self._reader.structures():
+            start, end = self._span(found.start, found.end)
+            yield Structure(start, end, found.what, found.ino, found.spare)
+
+    def used(self) -> Iterator[Range] | None:
+        used = self._reader.used()
+        return None if used is None else (self._span(start, end) for start, end in used)
+
+    def _span(self, start: int, end: int) -> Range:
+        """From the first to the last byte, with what lies between the sectors' user data."""
+        return self._view.image_offset(start), self._view.image_offset(max(end - 1, start)) + 1
 
     def close(self) -> None:
         self._reader.close()

@@ -10,7 +10,8 @@ import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 
-from ntt.model import Entry, Extent, Volume, VolumeFacts, WalkProblem
+from ntt.model import Entry, Extent, Structure, Volume, VolumeFacts, WalkProblem
+from ntt.ranges import Range
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.udf.entries import FileEntry
 from ntt.readers.udf.facts import facts_of, label_of
@@ -73,6 +74,12 @@ class UdfReader:
 
     def facts(self) -> VolumeFacts:
         return facts_of(self._volume)
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         self._ino, self._extents = -1, []

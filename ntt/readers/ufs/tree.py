@@ -8,8 +8,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 
-from ntt.model import Extent, VolumeFacts, WalkProblem
-from ntt.ranges import within
+from ntt.model import Extent, Structure, VolumeFacts, WalkProblem
+from ntt.ranges import Range, within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.nodes import Child, Content, Node, Tree
 from ntt.readers.tsk_extents import HOLE, part_of, run_extents
@@ -131,6 +131,12 @@ class UfsTree:
 
     def facts(self) -> VolumeFacts:
         return self._superblock.facts(self.fstype)
+
+    def structures(self) -> Iterator[Structure]:
+        return iter(())  # none of them is known
+
+    def used(self) -> Iterator[Range] | None:
+        return None
 
     def close(self) -> None:
         self._mapped_ino = -1

@@ -1,0 +1,1 @@
+"""A source that may be damaged -> an image and a map: ddrescue in passes, watched, stopped in time, resumed."""
