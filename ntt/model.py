@@ -248,6 +248,52 @@ class LostStructure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ranges: Ranges
 
 
+class Effort(enum.StrEnum):
+    """How hard a damaged medium is read. What lies in free space is not read by any of them unless asked.
+
+    `quick`: once over it, nothing is tried twice. `normal`: what matters is tried down to the sector and once more.
+    `deep`: that, in both directions and many times.
+    """
+
+    QUICK = "quick"
+    NORMAL = "normal"
+    DEEP = "deep"
+
+
+class PassEnd(enum.StrEnum):
+    """Why a pass over a medium ended; all but the first leave something to be read."""
+
+    FINISHED = "finished"  # all that it was to read was tried
+    ENOUGH = "enough"  # as much was read as was asked for
+    NO_PROGRESS = "no_progress"  # nothing was read for too long
+    HOPELESS = "hopeless"  # at this rate it would not end
+    SOURCE_GONE = "source_gone"  # medium, drive or bridge does not answer any more
+    NO_SPACE = "no_space"  # the image cannot grow
+    STOPPED = "stopped"  # by the operator
+    FAILED = "failed"  # ddrescue itself could not go on
+
+
+class PassRecord(msgspec.Struct, frozen=True):
+    """What one run of ddrescue did. `began_s` is seconds from 1970 UTC; the byte counts are of the whole medium.
+
+    `wanted_bytes`: how many unread bytes it was to read. `bad_bytes`: tried and not read, after it. `hardware`:
+    model, serial, bridge VID:PID and the like of what the medium was read through: provenance, not identity.
+    """
+
+    name: str
+    source: str
+    began_s: float
+    seconds: float
+    wanted_bytes: int
+    rescued_before: int
+    rescued_after: int
+    bad_bytes: int
+    read_errors: int
+    end: PassEnd
+    detail: str = ""
+    hardware: dict[str, str] = {}
+
+
 class OutcomeStatus(enum.StrEnum):
     """`copied`: stored whole. `damaged`: stored as read, with its unread ranges. `failed`: not stored."""
 
