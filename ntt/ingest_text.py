@@ -60,6 +60,8 @@ def verdict(report: MediumReport) -> str:
     whole = report.files - report.damaged - report.failed
     if report.damaged or report.failed:
         return f"{whole:,} of {report.files:,} files stored whole, {report.damaged:,} damaged, {report.failed:,} failed"
+    if report.unread_bytes and report.files_whole:
+        return f"complete for its files: all {report.files:,} stored whole; what was not read concerns none of them"
     if report.problems:
         return f"all {report.files:,} listed files stored whole, with the problems above"
     return f"all {report.files:,} files stored whole"

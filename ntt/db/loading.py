@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ntt.db.connection import Connection, Database, translated
+from ntt.db.media import to_multirange
+from ntt.db.paths import paths_of
 from ntt.errors import MediumError
-from ntt.model import Entry, Volume
+from ntt.model import Entry, LostStructure, Volume
+from ntt.ranges import Ranges
 
 MODE_BITS = 0o177777
 FLAG_DUPLICATE = 1
@@ -18,7 +21,7 @@ _NODE = (
     "ino", "size", "mtime_s", "first_byte", "medium_id", "mtime_ns", "mode", "uid", "gid", "volume", "link_target",
 )  # fmt: skip
 _NAME = ("ino", "parent_ino", "medium_id", "volume", "flags", "name")
-TABLES = ("node", "name", "node_attribute", "outcome", "volume")
+TABLES = ("node", "name", "node_attribute", "outcome", "volume", "unread_structure")
 LISTING = ("node", "name", "node_attribute")
 
 
@@ -142,6 +145,31 @@ class Load:
         loaded.files += len(regular)
         loaded.bytes += sum(regular)
         loaded.links += sum(stat.S_ISLNK(e.mode) for e in new)
+
+    async def lost(self, volume: int, lost: Sequence[LostStructure], unread_used: Ranges | None) -> None:
+        """What of a volume lies on unread bytes, once its row is there."""
+        with translated():
+            await self._connection.executemany(
+                """INSERT INTO unread_structure (medium_id, volume, ino, what, spare, ranges)
+                   VALUES ($1, $2, $3, $4, $5, $6)""",
+                [(self._medium_id, volume, s.ino, s.what, s.spare, to_multirange(s.ranges)) for s in lost],
+            )
+            await self._connection.execute(
+                "UPDATE volume SET unread_used = $3 WHERE medium_id = $1 AND index = $2",
+                self._medium_id,
+                volume,
+                None if unread_used is None else to_multirange(unread_used),
+            )
+
+    async def cells(self, cells: bytes) -> None:
+        with translated():
+            await self._connection.execute("UPDATE medium SET cells = $2 WHERE id = $1", self._medium_id, cells or None)
+
+    async def paths(self, volume: int, inodes: Sequence[int]) -> list[bytes]:
+        """Of those that have one by now, cut at the front if long."""
+        with translated():
+            found = await paths_of(self._connection, self._medium_id, {(volume, ino) for ino in inodes})
+        return [found[volume, ino] for ino in inodes if (volume, ino) in found]
 
     async def problems(self, problems: Sequence[Problem]) -> None:
         with translated():

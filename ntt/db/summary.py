@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 
 from ntt.db.connection import Connection, Database
+from ntt.db.damage import unread_of
 from ntt.db.loading import Problem, insert_problems
 from ntt.db.paths import paths_of
 from ntt.names import as_text
@@ -42,17 +43,24 @@ async def summarise(connection: Connection, medium_id: int) -> None:
         FIRST,
     )
     if findings:
-        summary["findings"] = [_finding(row) for row in findings]
+        keys = {(row["volume"], row["ino"]) for row in findings if row["ino"] is not None and row["volume"] is not None}
+        paths = await paths_of(connection, medium_id, keys)
+        summary["findings"] = [_finding(row, paths.get((row["volume"], row["ino"]))) for row in findings]
         summary["findings_total"] = await connection.fetchval(
             "SELECT count(*) FROM finding WHERE medium_id = $1", medium_id
         )
+    unread = await unread_of(connection, medium_id)
+    if kinds := unread.bytes_by_kind():
+        summary["unread"] = {**kinds, "harmless": unread.harmless}
     await _add_files(connection, medium_id, summary)
     await _add_events(connection, medium_id, summary)
     await connection.execute("UPDATE medium SET problems = $2 WHERE id = $1", medium_id, summary or None)
 
 
-def _finding(row: asyncpg.Record) -> dict[str, object]:
+def _finding(row: asyncpg.Record, path: bytes | None) -> dict[str, object]:
     found = {key: value for key, value in row.items() if value not in (None, "")}
+    if path is not None:
+        found["path"] = as_text(path) or "/"
     if row["name"] is not None:
         found["name"] = as_text(row["name"])
     return found

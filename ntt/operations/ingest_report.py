@@ -8,6 +8,7 @@ import msgspec
 
 from ntt.db.connection import Database
 from ntt.db.counting import count
+from ntt.db.damage import Damage, Unread
 from ntt.db.media import Media
 from ntt.model import Stage
 from ntt.names import as_text
@@ -38,7 +39,11 @@ class DamagedFile(msgspec.Struct, frozen=True):
 
 
 class MediumReport(msgspec.Struct, frozen=True):
-    """One medium of `ntt ingest --json`. Counts are of the catalogue, `stored`/`known` of this run."""
+    """One medium of `ntt ingest --json`. Counts are of the catalogue, `stored`/`known` of this run.
+
+    `unread`: how many of the unread bytes concern what (`ntt.db.damage.Unread`). `files_whole`: none of them concern
+    a file or a listing.
+    """
 
     medium_hash: str
     label: str
@@ -63,6 +68,8 @@ class MediumReport(msgspec.Struct, frozen=True):
     volumes: tuple[VolumeReport, ...]
     stages: dict[str, StageReport]
     worst: tuple[DamagedFile, ...] = ()
+    unread: dict[str, int] = {}
+    files_whole: bool = True
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -77,6 +84,23 @@ class RunFacts(msgspec.Struct, frozen=True):
     known: int
 
 
+KINDS = {
+    "structures": "of the file system itself",
+    "files": "in files",
+    "unclaimed": "in use, but by no listed file",
+    "spare": "in second copies, journals and the like (harmless)",
+    "free": "in free space (harmless)",
+    "unknown": "of which nobody knows what they hold",
+}
+
+
+def _of_which(unread: Unread) -> str:
+    """The unread bytes by what they concern, the worst first; empty if nothing is known of any."""
+    kinds = unread.bytes_by_kind()
+    told = [f"{kinds[kind]:,} {words}" for kind, words in KINDS.items() if kind in kinds]
+    return f": {', '.join(told)}" if told else ""
+
+
 async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
     """The catalogue's present state of a medium, with what the run did."""
     media = Media(database)
@@ -84,8 +108,9 @@ async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
     counts = await count(database, medium.id)
     volumes = await media.volumes(medium.id)
     problems = list(counts.findings)
+    unread = await Damage(database).unread(medium.id)
     if medium.unread_bytes:
-        problems.append(f"{medium.unread_bytes:,} bytes of the medium were not read")
+        problems.append(f"{medium.unread_bytes:,} bytes of the medium were not read{_of_which(unread)}")
     if counts.damaged:
         problems.append(f"{counts.damaged:,} files are damaged: parts of them were not read")
     if counts.failed:
@@ -124,4 +149,6 @@ async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
             DamagedFile(as_text(path), status, size, reason, ranges)
             for path, status, size, reason, ranges in counts.worst
         ),
+        unread=unread.bytes_by_kind(),
+        files_whole=unread.harmless and not counts.damaged and not counts.failed,
     )

@@ -12,6 +12,7 @@ import msgspec
 from ntt.fence import Worker, WorkerDied, worker
 from ntt.model import Layout
 from ntt.readers.messages import Found, FromSurvey, LayoutFound, Survey, SurveyDone, VolumeEnded
+from ntt.readers.surface import NOTHING_TOLD, Account
 
 QUEUE_MESSAGES = 4
 
@@ -26,13 +27,14 @@ class Sink(Protocol):
 class Walked:
     """How the walk of a volume ended: why early (empty: it did not), what the file system counts, how long it took.
 
-    `journal_pending`: changes in its journal were not replayed.
+    `journal_pending`: changes in its journal were not replayed. `account`: what of it lies on unread bytes.
     """
 
     failure: str
     counted: int | None = None
     seconds: float = 0.0
     journal_pending: bool = False
+    account: Account = NOTHING_TOLD
 
 
 @dataclass(slots=True)
@@ -102,9 +104,10 @@ async def _answers(walker: Worker[FromSurvey], listing: Listing, sink: Sink) -> 
                 listing.ours = True
                 await sink.take(found)
                 listing.ours = False
-            case VolumeEnded(volume=volume, failure=failure, counted=counted, journal_pending=pending):
+            case VolumeEnded(volume=volume, failure=failure, counted=counted, journal_pending=pending) as ended:
                 now = time.monotonic()
-                listing.walked[volume] = Walked(failure, counted, now - since, pending)
+                account = Account(ended.lost, ended.unread_used, ended.cells)
+                listing.walked[volume] = Walked(failure, counted, now - since, pending, account)
                 since = now
             case SurveyDone():
                 return

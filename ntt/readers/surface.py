@@ -33,6 +33,9 @@ class Account(msgspec.Struct, frozen=True):
     cells: bytes = b""
 
 
+NOTHING_TOLD = Account()
+
+
 def account_of(reader: VolumeReader, span: Range, unread: Ranges, claimed_bytes: int, beat: Beat) -> Account:
     """To be asked after the walk. `span`: what the volume takes of the medium. A reader that fails here tells less."""
     unread = within(unread, 0, claimed_bytes)

@@ -210,6 +210,8 @@ class Doubtful:
         known = self._volumes.get(outcome.volume)
         if known is None or outcome.error_type not in READER_FAULTS or len(self.files) >= DOUBTFUL_LIMIT:
             return
+        if outcome.unread:  # a mount would take the zeros that stand there for what the file system says
+            return
         if any(route.is_mount for route in next_routes(known.fstype, known.route)):
             self.files.append(FailedFile(outcome.volume, outcome.ino, b"", outcome.size_bytes, outcome.reason))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,25 @@ import msgspec
 from ntt.db.connection import Database
 from ntt.db.loading import Load, Loaded, Problem, load
 from ntt.errors import MediumError
-from ntt.model import Layout, MountedRoot, Route, Volume, VolumeStatus, WalkProblem
+from ntt.listing_problems import (
+    incomplete_listing,
+    lost_tables,
+    no_files,
+    short_listing,
+    unreplayed,
+    volume_problem,
+    walk_problem,
+)
+from ntt.model import Layout, MountedRoot, Route, Volume, VolumeStatus
 from ntt.mounts.session import MountLimits, MountSession, mount_session
 from ntt.ranges import Ranges
 from ntt.readers.detection.pieces import AGAIN
 from ntt.readers.lister import Lister, Listing, Walked
 from ntt.readers.messages import Found, Survey
+from ntt.readers.surface import merged_cells
 from ntt.routes import disagreement, next_routes
 
+TABLES_VOLUME = 0  # what belongs to no volume, but to the table that names them
 PROBLEM_LIMIT = 10_000  # rows per medium; a directory of garbage must not fill the catalogue
 
 
@@ -74,17 +85,33 @@ class EnumerateStage:
             await loading.volumes(volumes)
             problems = [
                 *(Problem("table", remark) for remark in layout.remarks),
-                *(_volume_problem(volume) for volume in volumes if volume.finding),
+                *(volume_problem(volume) for volume in volumes if volume.finding),
                 *problems,
                 *walker.left_out(),
             ]
             problems += filter(None, (self._slow(index, walk, loading) for index, walk in walks.items()))
-            problems += [_unreplayed(index) for index, walk in walks.items() if walk.journal_pending]
+            problems += [unreplayed(index) for index, walk in walks.items() if walk.journal_pending]
+            problems += await self._surface(image, layout, walks, loading)
             if not loading.loaded.files:
-                problems.append(_no_files(volumes, loading.loaded))
+                problems.append(no_files(volumes, loading.loaded))
             await loading.problems(problems)
             require_unchanged()
         return volumes, loading.loaded
+
+    async def _surface(
+        self, image: ListedImage, layout: Layout, walks: Mapping[int, Walked], loading: Load
+    ) -> list[Problem]:
+        """Records what the unread bytes hit of the file systems themselves, and where everything lies."""
+        tables = lost_tables(layout, image.claimed_bytes, image.unread)
+        await loading.lost(TABLES_VOLUME, tables, None)
+        problems = [incomplete_listing(TABLES_VOLUME, tables, ())]
+        for index, walk in walks.items():
+            lost = walk.account.lost
+            await loading.lost(index, lost, walk.account.unread_used)
+            inodes = [structure.ino for structure in lost if structure.what == "directory" and structure.ino >= 0]
+            problems.append(incomplete_listing(index, lost, await loading.paths(index, inodes)))
+        await loading.cells(merged_cells([walk.account.cells for walk in walks.values()]))
+        return list(filter(None, problems))
 
     def _slow(self, index: int, walk: Walked, loading: Load) -> Problem | None:
         rate = loading.loaded_of(index).names / max(walk.seconds, 1e-3)
@@ -140,7 +167,7 @@ class EnumerateStage:
         final: list[Volume] = []
         problems: list[Problem] = []
         if not routes:
-            problems += [_short(v, doubts[v.index], v.tried) for v in volumes if doubts.get(v.index)]
+            problems += [short_listing(v, doubts[v.index], v.tried) for v in volumes if doubts.get(v.index)]
             return tuple(volumes), problems
         wanted = [volume for volume in volumes if volume.index in routes]
         self._work.mkdir(parents=True, exist_ok=True)
@@ -150,7 +177,7 @@ class EnumerateStage:
                 if volume.index in routes:
                     volume = await self._mounted(walker, session, volume, doubt, problems)
                 elif doubt:
-                    problems.append(_short(volume, doubt, volume.tried))
+                    problems.append(short_listing(volume, doubt, volume.tried))
                 final.append(volume)
         return tuple(final), problems
 
@@ -167,7 +194,7 @@ class EnumerateStage:
         if refused is not None:
             tried = (*volume.tried, *refused.tried)
             if volume.status is VolumeStatus.READ:
-                problems.append(_short(volume, doubt, tried))
+                problems.append(short_listing(volume, doubt, tried))
                 return msgspec.structs.replace(volume, tried=tried)
             step = refused.next_step or volume.next_step
             return msgspec.structs.replace(volume, tried=tried, next_step=step)
@@ -181,14 +208,14 @@ class EnumerateStage:
         if found is None:
             tried = (*volume.tried, f"{mounted.how}: it lists no more")
             if doubt:
-                problems.append(_short(volume, doubt, tried))
+                problems.append(short_listing(volume, doubt, tried))
             return msgspec.structs.replace(volume, tried=tried)
         first = f"{volume.route.value}: {doubt}" if doubt else ""
         if doubt:
             detail = f"{doubt}; it was read through {mounted.how} instead"
             problems.append(Problem("second_opinion", detail, "", volume.index))
         if found.failure:
-            problems.append(_short(as_mounted, f"the listing ended early: {found.failure}", ()))
+            problems.append(short_listing(as_mounted, f"the listing ended early: {found.failure}", ()))
         return msgspec.structs.replace(as_mounted, tried=(*volume.tried, *filter(None, (first,))))
 
 
@@ -262,7 +289,7 @@ class _Walker:
     async def take(self, found: Found) -> None:
         await self.loading.entries(found.volume, found.entries)
         kept = found.problems[: max(0, PROBLEM_LIMIT - self._problems)]
-        await self.loading.problems([_walk_problem(found.volume, problem) for problem in kept])
+        await self.loading.problems([walk_problem(found.volume, problem) for problem in kept])
         self._problems += len(found.problems)
         self._advance(self.loading.loaded)
 
@@ -281,10 +308,6 @@ async def _again(walker: _Walker, volume: Volume, listing: Listing) -> Walked:
     return await walker.instead(volume) or failed
 
 
-def _walk_problem(volume: int, problem: WalkProblem) -> Problem:
-    return Problem(problem.kind, problem.detail, "", volume, problem.ino, problem.name)
-
-
 def _unrecognised(image: ListedImage, listing: Listing) -> Layout:
     """For an image that no worker survives looking at; MediumError when not the image is at fault."""
     if not listing.by_image:
@@ -293,29 +316,3 @@ def _unrecognised(image: ListedImage, listing: Listing) -> Layout:
     step = "keep the image: it is archived; look at a copy of it on a machine that holds nothing else"
     volume = Volume(1, "none", 0, image.claimed_bytes, "unknown", Route.NONE, VolumeStatus.FINDING, "", finding, step)
     return Layout("none", (volume,))
-
-
-def _unreplayed(index: int) -> Problem:
-    detail = f"the journal of volume {index} holds changes that are not replayed: what was written last may be missing"
-    step = "to have it too, replay the journal in a copy of the image (mount the copy read-write), and ingest that"
-    return Problem("journal_pending", detail, step, index)
-
-
-def _volume_problem(volume: Volume) -> Problem:
-    kind = "volume" if volume.status is VolumeStatus.FINDING else "volume_truncated"
-    return Problem(kind, volume.finding, volume.next_step, volume.index)
-
-
-def _short(volume: Volume, doubt: str, tried: Sequence[str]) -> Problem:
-    others = f"; tried besides: {'; '.join(tried)}" if tried else ""
-    step = "look at the medium on another machine; what was listed is copied"
-    return Problem("listing_incomplete", f"volume {volume.index}: {doubt}{others}", step, volume.index)
-
-
-def _no_files(volumes: Sequence[Volume], loaded: Loaded) -> Problem:
-    if not any(volume.status is VolumeStatus.READ for volume in volumes):
-        return Problem("no_files", "no file could be listed: no volume of the medium is readable")
-    if loaded.links:
-        return Problem("no_files", f"the medium holds {loaded.links:,} symbolic links and no regular file",
-                       "is that what its label says? the files may be on another medium")  # fmt: skip
-    return Problem("no_files", "the medium holds no regular file", "is that what its label says?")

@@ -1,0 +1,146 @@
+"""Unread bytes of a medium -> what they concern: structures, files, free space, nobody knows; and its passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import asyncpg
+
+from ntt.db.connection import Connection, Database
+from ntt.db.media import from_multirange
+from ntt.model import PassEnd, PassRecord
+from ntt.ranges import Range, Ranges, difference, intersection, normalised, total, within
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Unread bytes of a medium, each in one of the sets.
+
+    `structures`: of a file system, so that its listing may be incomplete. `files`: of listed files. `spare`: second
+    copies, journals, maps of free space. `free`: in use by nobody, or outside of all volumes. `unclaimed`: in use by
+    the file system's own account, but not by anything that it lists. `unknown`: on a volume that keeps no account, or
+    that is not read.
+    """
+
+    structures: Ranges = ()
+    files: Ranges = ()
+    spare: Ranges = ()
+    free: Ranges = ()
+    unclaimed: Ranges = ()
+    unknown: Ranges = ()
+
+    @property
+    def harmless(self) -> bool:
+        """All files and all names were read."""
+        return not (self.structures or self.files or self.unknown or self.unclaimed)
+
+    def bytes_by_kind(self) -> dict[str, int]:
+        """Only of the sets that are not empty."""
+        sets = (
+            ("structures", self.structures), ("files", self.files), ("spare", self.spare), ("free", self.free),
+            ("unclaimed", self.unclaimed), ("unknown", self.unknown),
+        )  # fmt: skip
+        return {name: total(ranges) for name, ranges in sets if ranges}
+
+
+class Damage:
+    """Reads what enumerate and copy recorded; writes the passes over a medium."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def unread(self, medium_id: int) -> Unread:
+        async with self._database.connection() as connection:
+            return await unread_of(connection, medium_id)
+
+    async def files(self, medium_id: int) -> list[tuple[int, int, Ranges]]:
+        """(volume, inode, unread bytes of the image) of every file that is damaged or failed for want of them."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """SELECT volume, ino, unread FROM outcome
+                   WHERE medium_id = $1 AND status <> 'c' AND unread IS NOT NULL ORDER BY volume, ino""",
+                medium_id,
+            )
+        return [(row["volume"], row["ino"], from_multirange(row["unread"])) for row in rows]
+
+    async def record(self, medium_id: int, passes: Sequence[PassRecord]) -> None:
+        """Those that are recorded already stay as they are."""
+        async with self._database.connection() as connection:
+            await connection.executemany(
+                """INSERT INTO image_pass (medium_id, began_at, seconds, name, source, hardware, wanted_bytes,
+                       rescued_before, rescued_after, bad_bytes, read_errors, reason, detail)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING""",
+                [
+                    (medium_id, datetime.fromtimestamp(p.began_s, UTC), p.seconds, p.name, p.source, p.hardware,
+                     p.wanted_bytes, p.rescued_before, p.rescued_after, p.bad_bytes, p.read_errors, p.end.value,
+                     p.detail)
+                    for p in passes
+                ],
+            )  # fmt: skip
+
+    async def passes(self, medium_id: int) -> tuple[PassRecord, ...]:
+        """Every pass over the medium, in the order in which they began."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch("SELECT * FROM image_pass WHERE medium_id = $1 ORDER BY began_at", medium_id)
+        return tuple(_pass(row) for row in rows)
+
+
+def _pass(row: asyncpg.Record) -> PassRecord:
+    return PassRecord(
+        name=row["name"],
+        source=row["source"],
+        began_s=row["began_at"].timestamp(),
+        seconds=row["seconds"],
+        wanted_bytes=row["wanted_bytes"],
+        rescued_before=row["rescued_before"],
+        rescued_after=row["rescued_after"],
+        bad_bytes=row["bad_bytes"],
+        read_errors=row["read_errors"],
+        end=PassEnd(row["reason"]),
+        detail=row["detail"],
+        hardware={str(key): str(value) for key, value in row["hardware"].items()},
+    )
+
+
+async def unread_of(connection: Connection, medium_id: int) -> Unread:
+    """What the unread bytes of a medium concern, by the rows as they are now."""
+    unread = from_multirange(await connection.fetchval("SELECT unread FROM medium WHERE id = $1", medium_id))
+    if not unread:
+        return Unread()
+    lost = await connection.fetch("SELECT spare, ranges FROM unread_structure WHERE medium_id = $1", medium_id)
+    structures = normalised(piece for row in lost if not row["spare"] for piece in from_multirange(row["ranges"]))
+    spare = normalised(piece for row in lost if row["spare"] for piece in from_multirange(row["ranges"]))
+    hit = await connection.fetch(
+        "SELECT unread FROM outcome WHERE medium_id = $1 AND status <> 'c' AND unread IS NOT NULL", medium_id
+    )
+    files = normalised(piece for row in hit for piece in from_multirange(row["unread"]))
+    volumes = await connection.fetch(
+        "SELECT offset_bytes, size_bytes, status, sector_bytes, unread_used FROM volume WHERE medium_id = $1", medium_id
+    )
+    used, unknown = _accounts(volumes, unread)
+    rest = unread
+    sets: list[Ranges] = []
+    for found in (structures, files, spare, used, unknown):
+        sets.append(intersection(rest, found))
+        rest = difference(rest, found)
+    return Unread(sets[0], sets[1], sets[2], rest, sets[3], sets[4])
+
+
+def _accounts(volumes: Sequence[asyncpg.Record], unread: Ranges) -> tuple[Ranges, Ranges]:
+    """(in use by an account, in volumes without an account and in none that has one)."""
+    used: list[Range] = []
+    known: list[Range] = []
+    unknown: list[Range] = []
+    for row in volumes:
+        start, end = row["offset_bytes"], row["offset_bytes"] + row["size_bytes"]
+        if row["sector_bytes"]:  # its numbers are not places in the image
+            start, end = 0, 1 << 62
+        inside = within(unread, max(start, 0), end)
+        if row["status"] == "read" and row["unread_used"] is not None:
+            used += from_multirange(row["unread_used"])
+            known += inside
+        else:
+            unknown += inside
+    return normalised(used), difference(normalised(unknown), normalised(known))
