@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import secrets
 import shutil
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ntt.attempts import Ingested, Stages
 from ntt.config import Settings
 from ntt.db.connection import Database, open_database
 from ntt.db.copying import CopyQueue, FailedFile, Registrar
@@ -19,6 +21,7 @@ from ntt.db.manifest import write_manifest
 from ntt.db.media import Media, Medium
 from ntt.db.runs import first_cause
 from ntt.db.schema import SCHEMA_VERSION, catalogue_mark, ensure_schema, schema_version, upgrade
+from ntt.devices.hardware import hardware_of
 from ntt.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -32,16 +35,19 @@ from ntt.errors import (
     UsageError,
 )
 from ntt.eventlog import Both, EventLog, event_log
-from ntt.model import Order
+from ntt.model import Effort, Order
 from ntt.mounts.session import MountLimits
 from ntt.names import storable
 from ntt.operations.ingest_report import MediumReport, RunFacts, medium_report
-from ntt.orchestrator import Ingested, Orchestrator, Stages
+from ntt.orchestrator import Orchestrator
 from ntt.progress import Reporter, Stop
+from ntt.refining import Refiner
+from ntt.rescue.stops import Limits
 from ntt.stages.archive import IMAGE_NAME, ArchiveStage
 from ntt.stages.copy import CopyStage
 from ntt.stages.enumerate import EnumerateStage, ListingLimits
 from ntt.stages.identify import IdentifyStage
+from ntt.stages.image import ImageStage
 from ntt.stages.recognise import RecogniseStage
 from ntt.store.layout import StoreLayout, make_folder, store_errors, sync_file
 from ntt.store.packs import cut
@@ -167,7 +173,7 @@ async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter
     reports: list[MediumReport] = []
     failures: list[Failure] = []
     async with _at_work(settings, reporter, stop) as (catalogue, orchestrator, log):
-        for order in orders:
+        for order in map(_imaged_if_device, orders):
             try:
                 _require_space(settings, order)
                 result = await orchestrator.ingest(order)
@@ -194,6 +200,13 @@ async def retry(
             return [], None  # a retry that was cut short left files pending: it is gone on with
         result = await orchestrator.retry(medium, reason)
         return files, await medium_report(catalogue.database, _facts(result))
+
+
+def _imaged_if_device(order: Order) -> Order:
+    """A device cannot be taken as it is."""
+    if order.effort is None and order.map_path is None and order.image.is_block_device():
+        return dataclasses.replace(order, effort=Effort.NORMAL)
+    return order
 
 
 def _failure(order: Order, error: BaseException, log: EventLog) -> Failure:
@@ -229,6 +242,9 @@ def _orchestrator(catalogue: Catalogue, reporter: Reporter, stop: Stop, work: Pa
     )
     mounts = MountLimits()
     stages = Stages(
+        image=ImageStage(
+            settings.images_dir, Limits(stall_s=settings.read_stall_s, hopeless_s=settings.hopeless_s), hardware_of
+        ),
         identify=IdentifyStage(),
         recognise=RecogniseStage(database, lambda medium: f"{medium.medium_hash}/{IMAGE_NAME}"),
         enumerate=EnumerateStage(database, listing, mounts, work / "mounts"),
@@ -247,7 +263,8 @@ def _orchestrator(catalogue: Catalogue, reporter: Reporter, stop: Stop, work: Pa
             sync_file(folder / name)  # the rows are about to go
         reporter.note(medium.human, f"what was loaded before is kept in {folder / name}")
 
-    return Orchestrator(database, stages, reporter, stop, work, undo)
+    refiner = Refiner(database, catalogue.store)
+    return Orchestrator(database, stages, refiner, reporter, stop, work, undo)
 
 
 def _facts(result: Ingested) -> RunFacts:

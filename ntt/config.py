@@ -32,12 +32,15 @@ class Settings(BaseSettings):
     database_url: str | None = None  # None: the embedded server in the home
     store: Path | None = None
     archives: Path | None = None
+    images: Path | None = None  # of media that NTT reads itself
     workers: int = Field(default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64)
     worker_memory_bytes: int = Field(default=2 << 30, ge=256 << 20)  # address space of one worker
     stall_s: float = Field(default=120.0, gt=0)  # a worker without progress for this long is stopped
     slow_s: float = Field(default=60.0, gt=0)  # a listing that takes longer than this ...
     slow_per_s: float = Field(default=500.0, ge=0)  # ... at fewer entries a second is a problem of the medium
     only_route: Route | None = None  # read volumes by this route or not at all: when another is not to be trusted
+    read_stall_s: float = Field(default=300.0, gt=0)  # imaging that reads nothing for this long is stopped
+    hopeless_s: float = Field(default=48 * 3600.0, gt=0)  # so is a pass that would take longer than this at its rate
     attempts: int = Field(default=2, ge=1, le=50)  # per file, before its failure is recorded
     zstd_level: int = Field(default=3, ge=1, le=19)
     postgres_user: str | None = None  # as root: the unprivileged user of the embedded server
@@ -49,6 +52,10 @@ class Settings(BaseSettings):
     @property
     def archive_dir(self) -> Path:
         return self.archives or self.home / "archives"
+
+    @property
+    def images_dir(self) -> Path:
+        return self.images or self.home / "images"
 
     @property
     def work_dir(self) -> Path:

@@ -14,8 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ntt.map_text import ROWS, map_rows, picture_size
 from ntt.model import Stage
 from ntt.names import printable
+from ntt.operations.surface import SurfaceMap
 from ntt.progress import Reporter, Work
 
 LINE_EVERY_S = 10.0
@@ -220,3 +222,52 @@ def counting(verb: str) -> Iterator[Callable[[int, int], None]]:
         return
     with console.status(f"{verb} ...") as shown:
         yield lambda count, size_bytes: shown.update(line(count, size_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class MapScreen:
+    """Where a picture of a surface is shown: two cells to a place in colours, or one as a letter without them.
+
+    `width`, `height`: of the terminal; None where lines and pages have no end (a pipe, a file).
+    """
+
+    console: Console
+    columns: int
+    rows: int
+    coloured: bool
+    width: int | None
+    height: int | None
+
+    @staticmethod
+    def here(columns: int | None) -> MapScreen:
+        """On standard output, as it can show; `columns` is what the user wants."""
+        console = Console(highlight=False, soft_wrap=True)
+        terminal = console.is_terminal
+        colours = not console.is_dumb_terminal and console.color_system in ("256", "truecolor") and not console.no_color
+        usual, rows = picture_size(console.width, console.height if terminal else None)
+        return MapScreen(
+            console=console,
+            columns=columns or usual,
+            rows=rows,
+            coloured=terminal and colours and console.encoding.startswith("utf"),
+            width=console.width if terminal else None,
+            height=console.height if terminal else None,
+        )
+
+    @property
+    def cells(self) -> int:
+        return self.columns * self.rows * (2 if self.coloured else 1)
+
+    @property
+    def json_cells(self) -> int:
+        return self.columns * ROWS * 2
+
+    def show(self, surface: SurfaceMap) -> None:
+        for row in map_rows(surface, self.columns, coloured=self.coloured, width=self.width, height=self.height):
+            if not self.coloured:
+                print("".join(span.text for span in row).rstrip(), flush=True)  # noqa: T201
+                continue
+            text = Text()
+            for span in row:
+                text.append(span.text, " on ".join(filter(None, (span.front, span.back))))
+            self.console.print(text)

@@ -16,6 +16,7 @@ from ntt.ranges import Ranges
 class Stage(enum.StrEnum):
     """The stages of a medium's path, in order."""
 
+    IMAGE = "image"
     IDENTIFY = "identify"
     ENUMERATE = "enumerate"
     COPY = "copy"
@@ -373,13 +374,21 @@ class PackFull:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a user asked for. `map_path` None: everything in the image counts as read."""
+    """What a user asked for. `map_path` None: everything in the image counts as read.
+
+    With an `effort`, `image` is a device or a file that may not be wholly readable: it is imaged first; `free_space`
+    also where no file lies. `same_as`: the beginning of the hash of the medium that this is another pass over, on the
+    word of the user.
+    """
 
     image: Path
     map_path: Path | None = None
     label: str | None = None
     archive: bool = True
     replace: bool = False
+    effort: Effort | None = None
+    free_space: bool = False
+    same_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,59 +1,39 @@
-"""Takes each medium through the stages: accept -> identify -> recognise -> enumerate + load -> copy -> archive.
+"""Takes each medium through the stages: image -> identify -> recognise -> enumerate + load -> copy -> archive.
 
-What is left to do is derived from the rows each time, so a run that was killed anywhere is gone on with by
-running the same command again. A stage that fails stops what depends on it, and only this medium.
+An image file comes as it is. A device, or a file that is hard to read, is imaged once over and listed; then it is read
+again where that matters (`ntt.refining`): by now it is known which files and directories the unread bytes belong to.
+
+What is left to do is derived from the rows, the image and its map each time, so a run that was killed anywhere is gone
+on with by running the same command again. A stage that fails stops what depends on it, and only this medium.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+from ntt.attempts import Attempts, Ingested, Stages, unchanged
 from ntt.db.connection import Database
-from ntt.db.copying import CopyQueue, Pending
-from ntt.db.loading import Loaded, Problem
+from ntt.db.copying import CopyQueue
+from ntt.db.damage import Damage
+from ntt.db.loading import Problem
 from ntt.db.locks import medium_lock
 from ntt.db.media import Media, Medium
-from ntt.db.outcomes import Written
-from ntt.db.runs import Attempt, StageRuns
+from ntt.db.runs import StageRuns
 from ntt.db.summary import Problems
-from ntt.errors import Interrupted, MediumError
-from ntt.model import AcceptedImage, Identity, Order, Stage
-from ntt.names import storable
-from ntt.progress import Reporter, Stop, Work
+from ntt.errors import MediumError
+from ntt.model import AcceptedImage, Effort, Identity, Order, Stage
+from ntt.names import printable, storable
+from ntt.progress import Reporter, Stop
+from ntt.ranges import Ranges, difference, intersection, normalised
+from ntt.refining import Refiner, Steps
 from ntt.stages.accept import accepted
-from ntt.stages.archive import ArchiveStage, archive_is_there
-from ntt.stages.copy import CopyStage, MediumImage
-from ntt.stages.enumerate import EnumerateStage, ListedImage
-from ntt.stages.identify import IdentifyStage, ImageState, require_unchanged
-from ntt.stages.recognise import Recognised, RecogniseStage, Recognition
-
-
-@dataclass(slots=True)
-class Ingested:
-    """What a run did for one medium; `seconds` of each stage that ran, `copied` of this run only."""
-
-    medium_id: int
-    recognition: Recognition
-    require_unchanged: Callable[[], None]
-    changed: bool = False
-    seconds: dict[Stage, float] = field(default_factory=dict)
-    copied: Written = field(default_factory=Written)
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """The stages, wired by the composition root."""
-
-    identify: IdentifyStage
-    recognise: RecogniseStage
-    enumerate: EnumerateStage
-    copy: CopyStage
-    archive: ArchiveStage
+from ntt.stages.archive import archive_is_there
+from ntt.stages.image import AsItIs, Imaged, Imaging
+from ntt.stages.recognise import Recognised, Recognition
 
 
 class Orchestrator:
@@ -63,6 +43,7 @@ class Orchestrator:
         self,
         database: Database,
         stages: Stages,
+        refiner: Refiner,
         reporter: Reporter,
         stop: Stop,
         work: Path,
@@ -70,33 +51,28 @@ class Orchestrator:
     ) -> None:
         self._database = database
         self._media = Media(database)
+        self._damage = Damage(database)
         self._runs = StageRuns(database)
         self._problems = Problems(database)
         self._stages = stages
+        self._run = Attempts(database, stages, reporter, stop, work)
+        self._refiner = refiner
         self._reporter = reporter
-        self._stop = stop
-        self._work = work
         self._undo = undo
 
     async def ingest(self, order: Order) -> Ingested:
-        """An image file through all stages. The file is never moved, changed or deleted.
+        """An image file, or with an effort a device or a file that is hard to read, through all stages.
 
-        UsageError, MediumError, BusyError concern this image; StoreError and DatabaseError all of them.
+        What the user named is never moved, changed or deleted. UsageError, MediumError, BusyError concern this
+        medium; StoreError and DatabaseError all of them.
         """
-        with accepted(order) as image:
-            before = ImageState.of(image.fd)
-            started = time.monotonic()
-            identity = await self._identify(image)
-            identify_s = time.monotonic() - started
-            async with medium_lock(self._database, identity.image_hash, f"image {image.name}"):
-                found = await self._stages.recognise.run(image, identity, order.label or image.name)
-                async with medium_lock(self._database, found.medium_id, f"medium {image.name}"):
-                    unchanged = partial(require_unchanged, image.fd, before)
-                    seconds = {Stage.IDENTIFY: identify_s}
-                    result = Ingested(found.medium_id, found.recognition, unchanged, seconds=seconds)
-                    await self._bring_through(order, image, identity, found, result)
-            require_unchanged(image.fd, before)
-        return result
+        if order.effort is None:
+            with accepted(order) as image:
+                return await self._through(order, image, None)
+        async with self._stages.image.opened(order.image, order.effort) as imaging:
+            await self._run.first_pass(imaging)
+            with accepted(imaging.order) as image:
+                return await self._through(order, image, imaging)
 
     async def retry(self, medium: Medium, reason: str | None) -> Ingested:
         """Copies exactly the failed files of a medium again, or those whose reason contains the text."""
@@ -104,147 +80,191 @@ class Orchestrator:
             raise MediumError("the image of this medium is gone", "unpack it from its archive and ingest it again")
         async with medium_lock(self._database, medium.id, f"medium {medium.human}"):
             with accepted(Order(Path(medium.image_path))) as image:
-                unchanged = partial(require_unchanged, image.fd, ImageState.of(image.fd))
-                identity = await self._identify(image)
+                result = Ingested(medium.id, Recognition.KNOWN, unchanged(image))
+                identity = await self._run.identify(image)
                 if identity.image_hash != medium.image_hash:
                     raise MediumError(f"{image.name} is no longer the image that was loaded", "ingest it anew")
                 await self._runs.abandon(medium.id)
                 queue = CopyQueue(self._database, medium.id)
                 await queue.give_back(await queue.failed(reason))
                 medium = await self._media.by_id(medium.id)
-                result = Ingested(medium.id, Recognition.KNOWN, unchanged)
-                await self._copy(medium, image, result)
+                await self._run.copy(medium, image, result)
                 medium = await self._media.by_id(medium.id)
                 if medium.archive_path is not None and medium.archive_done is None:
-                    await self._archive(medium, image, result)
+                    await self._run.archive(medium, image, result)
                 await self._problems.refresh(medium.id)
         return result
 
-    async def _bring_through(
-        self, order: Order, image: AcceptedImage, identity: Identity, found: Recognised, result: Ingested
-    ) -> None:
-        await self._runs.abandon(found.medium_id)
-        await self._media.sight(
-            found.medium_id, storable(str(image.path.absolute())), order.label, self._database.run_id
-        )
-        await self._say(image, found)
-        medium = await self._media.by_id(found.medium_id)
-        if found.recognition is Recognition.OTHER_PASS and not order.replace:
-            return
-        replace = order.replace and medium.enum_done is not None
-        if replace:
-            await self._undo(medium)
-            await self._media.take_image(medium.id, storable(str(image.path.absolute())), identity, image.map_text)
-            medium = await self._media.by_id(medium.id)
-        if medium.enum_done is None or replace:
-            await self._record_identify(medium, identity, result)
-            await self._enumerate(medium, image, result)
-        else:
-            self._reporter.note(image.name, f"loaded on {medium.enum_done:%Y-%m-%d %H:%M}: the listing stays as it is")
-        await self._copy(medium, image, result)
-        await self._problems.refresh(medium.id)  # what is damaged is said even if archiving fails
-        medium = await self._media.by_id(medium.id)
-        if order.archive and (medium.archive_done is None or not archive_is_there(medium)):
-            await self._archive(medium, image, result)
-
-    async def _identify(self, image: AcceptedImage) -> Identity:
-        self._reporter.stage_started(image.name, Stage.IDENTIFY)
+    async def _through(self, order: Order, image: AcceptedImage, imaging: Imaging | None) -> Ingested:
+        require_same = unchanged(image)
         started = time.monotonic()
+        identity = await self._run.identify(image, imaging.scan if imaging is not None else None)
+        seconds = {Stage.IDENTIFY: time.monotonic() - started}
+        async with medium_lock(self._database, identity.image_hash, f"image {image.name}"):
+            found = await self._recognise(order, image, identity, imaging)
+            async with medium_lock(self._database, found.medium_id, f"medium {image.name}"):
+                result = Ingested(found.medium_id, found.recognition, require_same, seconds=seconds)
+                await self._runs.abandon(found.medium_id)
+                source = storable(str(order.image.absolute()))
+                await self._media.sight(found.medium_id, source, order.label, self._database.run_id)
+                await self._say(image, found, order)
+                if found.recognition is Recognition.OTHER_PASS and not order.replace:
+                    await self._join(order, image, identity, imaging, result)
+                elif imaging is not None and await self._is_superfluous(imaging, found):
+                    await self._bring_through(order, image, identity, result)
+                    imaging.discard()
+                elif imaging is not None:
+                    imaging.belongs_to((await self._media.by_id(found.medium_id)).medium_hash)
+                    await self._bring_imaged(order, imaging, identity, result)
+                else:
+                    await self._bring_through(order, image, identity, result)
+        if imaging is None:
+            require_same()
+        return result
 
-        def advance(done: int) -> None:
-            self._require_going(Stage.IDENTIFY)
-            work = Work(bytes_done=done, bytes_total=image.claimed_bytes)
-            self._reporter.stage_progress(image.name, Stage.IDENTIFY, work)
+    async def _recognise(
+        self, order: Order, image: AcceptedImage, identity: Identity, imaging: Imaging | None
+    ) -> Recognised:
+        if imaging is not None and imaging.medium_hash is not None:
+            return Recognised((await self._media.by_prefix(imaging.medium_hash)).id, Recognition.KNOWN)
+        if order.same_as is not None:
+            medium = await self._media.by_prefix(order.same_as)
+            remark = f"taken for another pass over medium {medium.medium_hash[:8]}, as was said"
+            return Recognised(medium.id, Recognition.OTHER_PASS, remark)
+        human = order.label or printable(os.fsencode(order.image.name))
+        return await self._stages.recognise.run(image, identity, human)
 
-        identity = await self._stages.identify.run(image.fd, image.claimed_bytes, image.unread, advance)
-        work = Work(bytes_done=identity.image_bytes, bytes_total=identity.image_bytes)
-        self._reporter.stage_ended(image.name, Stage.IDENTIFY, "ok", time.monotonic() - started, work)
-        return identity
+    async def _is_superfluous(self, imaging: Imaging, found: Recognised) -> bool:
+        """Is what was imaged now there already, to the byte, as the image of a known medium?"""
+        if imaging.medium_hash is not None or found.recognition is not Recognition.KNOWN:
+            return False
+        medium = await self._media.by_id(found.medium_id)
+        former = Path(medium.image_path) if medium.image_path is not None else None
+        return former is not None and former != imaging.image and former.is_file()
 
-    async def _say(self, image: AcceptedImage, found: Recognised) -> None:
-        if found.recognition is Recognition.OTHER_PASS:
-            advice = "nothing was changed; `--replace` takes this pass in its place"
-            self._reporter.note(image.name, f"{found.remark}; {advice}", problem=True)
+    async def _say(self, image: AcceptedImage, found: Recognised, order: Order) -> None:
+        if found.recognition is Recognition.OTHER_PASS and order.replace:
+            self._reporter.note(image.name, f"{found.remark}; it takes the place of what was loaded", problem=True)
         elif found.remark:
             self._reporter.note(image.name, found.remark, problem=True)
         if found.recognition in (Recognition.LOOK_ALIKE, Recognition.ASSIGNED):
             problem = Problem(f"identity_{found.recognition.value}", found.remark, "label the medium itself")
             await self._problems.replace(found.medium_id, Stage.IDENTIFY.value, [problem])
 
-    async def _record_identify(self, medium: Medium, identity: Identity, result: Ingested) -> None:
-        async with self._runs.attempt(medium.id, Stage.IDENTIFY, result.seconds[Stage.IDENTIFY]) as attempt:
-            attempt.counts.update(bytes=identity.image_bytes, unread_bytes=identity.unread_bytes)
+    async def _bring_through(self, order: Order, image: AcceptedImage, identity: Identity, result: Ingested) -> None:
+        """An image file, as it is."""
+        medium = await self._media.by_id(result.medium_id)
+        replace = order.replace and medium.enum_done is not None
+        if replace:
+            await self._undo(medium)
+            await self._media.take_image(medium.id, storable(str(image.path.absolute())), identity, image.map_text)
+            medium = await self._media.by_id(medium.id)
+        if medium.enum_done is None or replace:
+            await self._run.record_identify(medium.id, identity, result)
+            await self._run.enumerate(medium, image, result)
+        else:
+            self._reporter.note(image.name, f"loaded on {medium.enum_done:%Y-%m-%d %H:%M}: the listing stays as it is")
+        await self._run.copy(medium, image, result)
+        await self._problems.refresh(medium.id)  # what is damaged is said even if archiving fails
+        medium = await self._media.by_id(medium.id)
+        if order.archive and (medium.archive_done is None or not archive_is_there(medium)):
+            await self._run.archive(medium, image, result)
 
-    async def _enumerate(self, medium: Medium, image: AcceptedImage, result: Ingested) -> None:
-        async with self._stage(medium, image, Stage.ENUMERATE, result) as (attempt, show):
-
-            def advance(loaded: Loaded) -> None:
-                show(Work(files_done=loaded.names, bytes_done=loaded.bytes))
-
-            about = ListedImage(
-                medium.id, image.fd, medium.image_bytes, medium.claimed_bytes, medium.unread_or_beyond,
-                image.cue, storable(image.path.name),
-            )  # fmt: skip
-            _, loaded = await self._stages.enumerate.run(about, advance, result.require_unchanged)
-            attempt.counts.update(nodes=loaded.nodes, paths=loaded.names, files=loaded.files, bytes=loaded.bytes)
-            attempt.counts["paths_per_s"] = round(loaded.names / max(attempt.seconds, 1e-3))
-
-    async def _copy(self, medium: Medium, image: AcceptedImage, result: Ingested) -> None:
-        queue = CopyQueue(self._database, medium.id)
-        if medium.copy_done is not None and not result.changed and not (await queue.pending()).files:
+    async def _join(
+        self, order: Order, image: AcceptedImage, identity: Identity, imaging: Imaging | None, result: Ingested
+    ) -> None:
+        """Another pass over a known medium: what either has read is read; a joined image takes the former's place."""
+        medium = await self._media.by_id(result.medium_id)
+        if not difference(medium.unread, image.unread) and order.same_as is None:
+            self._reporter.note(image.name, "it has nothing that was not read before: nothing was changed")
             return
-        async with self._stage(medium, image, Stage.COPY, result) as (attempt, show):
+        if identity.image_hash == medium.image_hash:  # the same image, of which another map knows more
+            await self._bring_imaged(order, AsItIs(Order(image.path, order.map_path)), identity, result)
+            return
+        if medium.image_path is None or not Path(medium.image_path).is_file():
+            text = "the image of the earlier pass is gone"
+            raise MediumError(text, "unpack it from its archive, or let `--replace` take this pass in its place")
+        former = Path(medium.image_path)
+        async with self._stages.image.joined(former, medium.unread, image, medium.medium_hash) as joined:
+            if joined.disagreements:
+                await self._problems.replace(medium.id, Stage.IMAGE.value, [joined.disagreement()])
+            joined.effort = imaging.effort if imaging is not None else None
+            identity = await self._identify_anew(joined, result)
+            await self._bring_imaged(order, joined, identity, result)
 
-            def advance(written: Written, pending: Pending) -> None:
-                show(Work(written.files, pending.files, written.bytes, pending.bytes, written.failed + written.damaged))
+    async def _identify_anew(self, imaging: Imaged, result: Ingested) -> Identity:
+        started = time.monotonic()
+        with accepted(imaging.order) as image:
+            result.require_unchanged = unchanged(image)
+            identity = await self._run.identify(image)
+        result.seconds[Stage.IDENTIFY] = result.seconds.get(Stage.IDENTIFY, 0.0) + time.monotonic() - started
+        return identity
 
-            volumes = await self._media.volumes(medium.id)
-            about = MediumImage(
-                medium.id, image.fd, medium.image_bytes, volumes, medium.unread_or_beyond, result.require_unchanged
-            )
-            await self._stages.copy.run(about, self._stop, result.copied, advance)
-            written = result.copied
-            attempt.counts.update(
-                files=written.files, bytes=written.bytes, stored=written.stored, stored_bytes=written.stored_bytes,
-                known=written.known, damaged=written.damaged, failed=written.failed, wasted=written.wasted,
-            )  # fmt: skip
+    async def _bring_imaged(self, order: Order, imaging: Imaged, identity: Identity, result: Ingested) -> None:
+        """An image of which more was read, or still may be: listed, copied, read again where it matters."""
+        medium = await self._media.by_id(result.medium_id)
+        await self._damage.record(medium.id, imaging.passes)
+        if imaging.first is not None:
+            await self._run.record_first_pass(medium.id, imaging.first, result)
+        if medium.enum_done is None:
+            await self._run.record_identify(medium.id, identity, result)
+        follow = partial(self._follow, medium.id, imaging, result)
+        copy = partial(self._copy_imaged, medium.id, imaging, result)
+        await follow()
+        source = None
+        if isinstance(imaging, Imaging) and imaging.going:
+            source = _Again(self._run, self._damage, medium, imaging, result)
+        effort = imaging.effort or Effort.NORMAL
+        await self._refiner.run(medium.id, source, effort, Steps(follow, copy), free_space=order.free_space)
+        medium = await self._media.by_id(medium.id)
+        if imaging.changed or medium.image_hash != identity.image_hash:
+            identity = await self._identify_anew(imaging, result) if imaging.changed else identity
+            await self._damage.rehash(medium.id, identity)
+        stopped = imaging.stopped()
+        await self._problems.replace(medium.id, "imaging", [stopped] if stopped is not None else [])
+        medium = await self._media.by_id(medium.id)
+        if order.archive and stopped is None and (medium.archive_done is None or not archive_is_there(medium)):
+            with accepted(imaging.order) as image:
+                await self._run.archive(medium, image, result)
 
-    async def _archive(self, medium: Medium, image: AcceptedImage, result: Ingested) -> None:
-        async with self._stage(medium, image, Stage.ARCHIVE, result) as (attempt, show):
-
-            def advance(done: int) -> None:
-                show(Work(bytes_done=min(done, medium.image_bytes), bytes_total=medium.image_bytes))
-
-            volumes = await self._media.volumes(medium.id)
-            archived = await self._stages.archive.run(medium, volumes, image, self._work, advance)
-            attempt.counts.update(bytes=archived.size_bytes, paths=archived.paths)
-
-    def _require_going(self, stage: Stage) -> None:
-        if self._stop.requested:
-            raise Interrupted(f"stopped at {stage.value}", "run the same command again to go on")
-
-    @asynccontextmanager
-    async def _stage(
-        self, medium: Medium, image: AcceptedImage, stage: Stage, result: Ingested
-    ) -> AsyncIterator[tuple[Attempt, Callable[[Work], None]]]:
-        """One recorded, shown, timed attempt; not begun when the operator has asked to stop."""
-        self._require_going(stage)
-        last = Work()
-
-        def show(work: Work) -> None:
-            nonlocal last
-            last = work
-            if stage is not Stage.COPY:  # copying finishes the files in hand; the others have no halves to keep
-                self._require_going(stage)
-            self._reporter.stage_progress(image.name, stage, work)
-
-        self._reporter.stage_started(image.name, stage)
-        attempt: Attempt | None = None
-        try:
-            async with self._runs.attempt(medium.id, stage) as attempt:
-                yield attempt, show
+    async def _follow(self, medium_id: int, imaging: Imaged, result: Ingested) -> None:
+        """The rows follow the image and its map: it is listed anew where what was read since may show more."""
+        with accepted(imaging.order) as image:
+            result.require_unchanged = unchanged(image)
+            medium = await self._media.by_id(medium_id)
+            gained = difference(medium.unread, image.unread)
+            before = await self._damage.unread(medium_id)
+            told_by = normalised((*before.structures, *before.unknown, *before.accounts))
+            shows_more = bool(intersection(gained, told_by))
+            if medium.enum_done is None or shows_more:
+                if medium.enum_done is not None and medium.copy_done is not None:
+                    await self._undo(medium)
+                await self._run.enumerate(medium, image, result)
+            if gained or storable(str(imaging.image.absolute())) != medium.image_path:
+                size_bytes = os.fstat(image.fd).st_size
+                path, text = storable(str(imaging.image.absolute())), image.map_text or ""
+                await self._damage.refine(medium_id, path, size_bytes, image.claimed_bytes, image.unread, text)
                 result.changed = True
-        finally:
-            if attempt is not None:
-                result.seconds[stage] = attempt.seconds
-                self._reporter.stage_ended(image.name, stage, attempt.state, attempt.seconds, last)
+            await self._problems.refresh(medium_id)
+
+    async def _copy_imaged(self, medium_id: int, imaging: Imaged, result: Ingested) -> None:
+        with accepted(imaging.order) as image:
+            result.require_unchanged = unchanged(image)
+            await self._run.copy(await self._media.by_id(medium_id), image, result)
+            await self._problems.refresh(medium_id)
+
+
+class _Again:
+    """The source of an image, to be read again."""
+
+    def __init__(self, run: Attempts, damage: Damage, medium: Medium, imaging: Imaging, result: Ingested) -> None:
+        self._run = run
+        self._damage = damage
+        self._medium = medium
+        self._imaging = imaging
+        self._result = result
+
+    async def read(self, name: str, domain: Ranges) -> bool:
+        records = await self._run.passes(self._medium, self._imaging, name, domain, self._result)
+        await self._damage.record(self._medium.id, records)
+        return self._imaging.going

@@ -24,7 +24,8 @@ def within(ranges: Ranges, start: int, end: int) -> Ranges:
     """The part of `ranges` that lies in `[start, end)`; costs one bisection plus what it returns."""
     first = max(bisect_right(ranges, (start, start)) - 1, 0)
     found: list[Range] = []
-    for low, high in ranges[first:]:
+    for at in range(first, len(ranges)):  # not a slice: that would copy all that follows
+        low, high = ranges[at]
         if low >= end:
             break
         if high > start:

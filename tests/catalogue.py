@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from ntt.app import IngestResult, ingest, open_catalogue
 from ntt.config import Settings
-from ntt.model import Order, Stage
+from ntt.model import Effort, Order, Stage
 from ntt.operations.ingest_report import MediumReport
 from ntt.operations.restore import RestoreReport, restore
 from ntt.progress import Stop, Work
@@ -102,11 +102,14 @@ class Catalogue:
         label: str | None = None,
         archive: bool = True,
         replace: bool = False,
+        effort: Effort | None = None,
+        free_space: bool = False,
+        same_as: str | None = None,
         **settings: float | str,
     ) -> IngestResult:
         """As `ntt ingest` does it, without the second or so that a new process takes."""
         chosen = Settings.model_validate({"home": self.home, "database_url": self.url, **settings})
-        orders = [Order(image, map_path, label, archive, replace) for image in images]
+        orders = [Order(image, map_path, label, archive, replace, effort, free_space, same_as) for image in images]
         return anyio.run(ingest, chosen, orders, self.heard, Stop())
 
     def one(

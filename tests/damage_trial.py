@@ -6,6 +6,7 @@ The parts that look at an image are the real ones, those that a worker process r
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,11 +35,14 @@ class File:
 
 @dataclass(slots=True)
 class Told:
-    """What is said of an image. Keys of `files` are (volume, path); directories are the paths of all directories."""
+    """What is said of an image. Keys of `files` and `links` are (volume, path); directories are the paths of all
+    directories. `links` are the targets of the symbolic links.
+    """
 
     volumes: tuple[Volume, ...] = ()
     files: dict[tuple[int, bytes], File] = field(default_factory=dict)
     directories: dict[tuple[int, int], bytes] = field(default_factory=dict)  # by (volume, ino)
+    links: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     problems: list[tuple[int, WalkProblem]] = field(default_factory=list)
     lost: dict[int, tuple[LostStructure, ...]] = field(default_factory=dict)
     unread_used: dict[int, Ranges | None] = field(default_factory=dict)
@@ -103,6 +107,8 @@ def _read(source: ImageSource, unread: Ranges, volume: Volume, entries: list[Ent
             told.directories.setdefault((volume.index, entry.ino), path)
         elif entry.is_regular:
             named.append((path, entry))
+        elif stat.S_ISLNK(entry.mode):
+            told.links[volume.index, path] = entry.link_target
     try:
         reader: VolumeReader = open_volume(source, volume)
     except ReadError as error:

@@ -14,7 +14,7 @@ from ntt.cli.base import EPILOG, DatabaseUrl, Home, Json, cli, complain, run, sa
 from ntt.db.copying import FailedFile
 from ntt.display import reporter
 from ntt.errors import EXIT_OK, EXIT_PROBLEMS, EXIT_USAGE
-from ntt.model import Order
+from ntt.model import Effort, Order
 from ntt.names import is_text, printable
 from ntt.operations.ingest_report import MediumReport
 from ntt.progress import Stop
@@ -22,26 +22,41 @@ from ntt.progress import Stop
 
 @cli.command(epilog=EPILOG)
 def ingest(
-    images: Annotated[list[Path], typer.Argument(help="image files; never moved, changed or deleted", readable=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="image files or devices; never moved, changed or deleted", readable=False)
+    ],
     map_path: Annotated[Path | None, typer.Option("--map", help="the ddrescue mapfile of the image")] = None,
     label: Annotated[str | None, typer.Option("--label", help="what people call this medium")] = None,
     no_archive: Annotated[bool, typer.Option("--no-archive", help="leave out the archive stage")] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="load a loaded medium anew; the old rows are kept in undo/")
     ] = False,
+    effort: Annotated[
+        Effort | None,
+        typer.Option("--effort", help="image it with ddrescue first (a device always is): how hard it is tried"),
+    ] = None,
+    free_space: Annotated[
+        bool, typer.Option("--free-space", help="with an effort: read unread free space again too")
+    ] = False,
+    same_as: Annotated[
+        str | None, typer.Option("--same-as", metavar="HASH", help="it is another pass over this medium: join them")
+    ] = None,
     home: Home = None,
     database: DatabaseUrl = None,
     json: Json = False,
 ) -> None:
-    """Take image files through all stages: identify, list, load, copy, archive."""
-    if len(images) > 1 and (map_path is not None or label is not None):
-        complain("--map and --label belong to one image; name the images one at a time")
+    """Take image files and devices through all stages: image, identify, list, load, copy, archive."""
+    if len(images) > 1 and (map_path is not None or label is not None or same_as is not None):
+        complain("--map, --label and --same-as belong to one image; name the images one at a time")
+        raise typer.Exit(EXIT_USAGE)
+    if effort is not None and map_path is not None:
+        complain("--map belongs to an image that was made already; with --effort NTT makes image and map itself")
         raise typer.Exit(EXIT_USAGE)
     if label is not None and not is_text(os.fsencode(label)):
         complain("the label is no UTF-8; give it in the terminal's own encoding")
         raise typer.Exit(EXIT_USAGE)
     settings = settings_of(home, database)
-    orders = [Order(image, map_path, label, not no_archive, replace) for image in images]
+    orders = [Order(image, map_path, label, not no_archive, replace, effort, free_space, same_as) for image in images]
 
     async def work(stop: Stop) -> application.IngestResult:
         with reporter() as screen:

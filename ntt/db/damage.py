@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import asyncpg
 
 from ntt.db.connection import Connection, Database
-from ntt.db.media import from_multirange
-from ntt.model import PassEnd, PassRecord
+from ntt.db.media import from_multirange, to_multirange
+from ntt.model import Identity, PassEnd, PassRecord, health_of
 from ntt.ranges import Range, Ranges, difference, intersection, normalised, total, within
 
 
@@ -19,9 +19,9 @@ class Unread:
     """Unread bytes of a medium, each in one of the sets.
 
     `structures`: of a file system, so that its listing may be incomplete. `files`: of listed files. `spare`: second
-    copies, journals, maps of free space. `free`: in use by nobody, or outside of all volumes. `unclaimed`: in use by
-    the file system's own account, but not by anything that it lists. `unknown`: on a volume that keeps no account, or
-    that is not read.
+    copies, journals, maps of free space, of which the last are `accounts` too. `free`: in use by nobody, or outside of
+    all volumes. `unclaimed`: in use by the file system's own account, but not by anything that it lists. `unknown`: on
+    a volume that keeps no account, or that is not read.
     """
 
     structures: Ranges = ()
@@ -30,11 +30,15 @@ class Unread:
     free: Ranges = ()
     unclaimed: Ranges = ()
     unknown: Ranges = ()
+    accounts: Ranges = ()
 
     @property
     def harmless(self) -> bool:
-        """All files and all names were read."""
-        return not (self.structures or self.files or self.unknown or self.unclaimed)
+        """All files and all names were read.
+
+        While no structure is missing, what is in use and not listed is no file: the end of a file's last block, ...
+        """
+        return not (self.structures or self.files or self.unknown)
 
     def bytes_by_kind(self) -> dict[str, int]:
         """Only of the sets that are not empty."""
@@ -64,6 +68,63 @@ class Damage:
                 medium_id,
             )
         return [(row["volume"], row["ino"], from_multirange(row["unread"])) for row in rows]
+
+    async def refine(
+        self,
+        medium_id: int,
+        image_path: str,
+        image_bytes: int,
+        claimed_bytes: int,
+        unread: Ranges,
+        map_text: str,
+    ) -> int:
+        """The medium's image is this file from now on, of which these bytes are unread: some that were are read now.
+
+        In one transaction the files that lay on bytes read since become pending again; how many is returned. The
+        listing stays: to be called when nothing that it was read from has changed, or after it was made anew. The
+        hash of the image is that of before until `rehash`; until then nothing of the medium is archived.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            before = await connection.fetchrow("SELECT unread FROM medium WHERE id = $1 FOR UPDATE", medium_id)
+            assert before is not None, "a medium that is being worked on stays"
+            gained = difference(from_multirange(before["unread"]), unread)
+            given_back = await connection.fetch(
+                "DELETE FROM outcome WHERE medium_id = $1 AND status <> 'c' AND unread && $2 RETURNING 1",
+                medium_id,
+                to_multirange(gained),
+            )
+            unread_bytes = total(unread)
+            await connection.execute(
+                """UPDATE medium SET image_path = $2, image_bytes = $3, claimed_bytes = $4, unread = $5,
+                       unread_bytes = $6, health = $7, map_text = $8, archive_done = NULL, archived_image_hash = NULL,
+                       copy_done = CASE WHEN $9 THEN NULL ELSE copy_done END
+                   WHERE id = $1""",
+                medium_id,
+                image_path,
+                image_bytes,
+                claimed_bytes,
+                to_multirange(unread),
+                unread_bytes,
+                health_of(claimed_bytes - unread_bytes, claimed_bytes).value,
+                map_text,
+                bool(given_back),
+            )
+        return len(given_back)
+
+    async def rehash(self, medium_id: int, identity: Identity) -> None:
+        """After the last pass: the hash of the image as it is now, and the samples that could be read meanwhile."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE medium SET image_hash = $2, image_bytes = $3 WHERE id = $1",
+                medium_id,
+                identity.image_hash,
+                identity.image_bytes,
+            )
+            await connection.executemany(
+                """INSERT INTO medium_sample (medium_id, position, digest) VALUES ($1, $2, $3)
+                   ON CONFLICT (medium_id, position) DO UPDATE SET digest = excluded.digest""",
+                [(medium_id, position, digest) for position, digest in identity.samples],
+            )
 
     async def record(self, medium_id: int, passes: Sequence[PassRecord]) -> None:
         """Those that are recorded already stay as they are."""
@@ -109,7 +170,7 @@ async def unread_of(connection: Connection, medium_id: int) -> Unread:
     unread = from_multirange(await connection.fetchval("SELECT unread FROM medium WHERE id = $1", medium_id))
     if not unread:
         return Unread()
-    lost = await connection.fetch("SELECT spare, ranges FROM unread_structure WHERE medium_id = $1", medium_id)
+    lost = await connection.fetch("SELECT spare, what, ranges FROM unread_structure WHERE medium_id = $1", medium_id)
     structures = normalised(piece for row in lost if not row["spare"] for piece in from_multirange(row["ranges"]))
     spare = normalised(piece for row in lost if row["spare"] for piece in from_multirange(row["ranges"]))
     hit = await connection.fetch(
@@ -125,7 +186,8 @@ async def unread_of(connection: Connection, medium_id: int) -> Unread:
     for found in (structures, files, spare, used, unknown):
         sets.append(intersection(rest, found))
         rest = difference(rest, found)
-    return Unread(sets[0], sets[1], sets[2], rest, sets[3], sets[4])
+    maps = normalised(piece for row in lost if "bitmap" in row["what"] for piece in from_multirange(row["ranges"]))
+    return Unread(sets[0], sets[1], sets[2], rest, sets[3], sets[4], intersection(maps, sets[2]))
 
 
 def _accounts(volumes: Sequence[asyncpg.Record], unread: Ranges) -> tuple[Ranges, Ranges]:

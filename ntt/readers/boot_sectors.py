@@ -15,7 +15,10 @@ FAT16_CLUSTERS = 65525
 class FatGeometry:
     """Bytes from the start of the volume. `directory_area` is the first sector that can hold an entry.
 
-    `clusters` are numbered from 2; `root_cluster` is 0 where the root directory lies before them.
+    `clusters` are numbered from 2; `root_cluster` is 0 where the root directory lies before them. There are `tables`
+    allocation tables of `table_bytes` (0: as many as are needed), the first at `table_at`. `only_table`: the one that
+    the file system goes by where the others are not kept equal; -1: they are. `boot_at`: where the boot sector stands
+    that says all this, 0 unless it is the backup of it.
     """
 
     fstype: str
@@ -28,15 +31,19 @@ class FatGeometry:
     clusters: int
     root_cluster: int
     label: bytes = b""
+    table_bytes: int = 0
+    tables: int = 1
+    only_table: int = -1
+    boot_at: int = 0
 
 
-def fat_variant(at: Callable[[int, int], bytes]) -> FatGeometry | None:
+def fat_variant(at: Callable[[int, int], bytes], boot_at: int = 0) -> FatGeometry | None:
     """A FAT12/16/32 boot sector -> its geometry; None if the fields contradict each other.
 
-    Floppies of the 1980s lack the 0x55AA mark: then the first FAT must begin with the media byte.
+    Floppies of the 1980s lack the 0x55AA mark: then a FAT must begin with the media byte.
     `at(position, length)` gives bytes of the volume, or nothing outside it.
     """
-    boot = at(0, 512)
+    boot = at(boot_at, 512)
     if len(boot) < 512 or (boot[0] != 0xEB and boot[0] != 0xE9):
         return None
     sector, per_cluster, reserved, fats, roots, small, media, fat16 = struct.unpack_from("<HBHBHHBH", boot, 11)
@@ -46,8 +53,8 @@ def fat_variant(at: Callable[[int, int], bytes]) -> FatGeometry | None:
         return None
     if fats not in (1, 2) or fat_sectors == 0 or media < 0xF0 or (small == 0 and large == 0):
         return None
-    first_fat = at(reserved * sector, 3)
-    if boot[510:512] != b"\x55\xaa" and first_fat != bytes((media, 0xFF, 0xFF)):
+    beginnings = [at((reserved + copy * fat_sectors) * sector, 3) for copy in range(fats)]
+    if boot[510:512] != b"\x55\xaa" and bytes((media, 0xFF, 0xFF)) not in beginnings:
         return None
     sectors = small or large
     root_at = reserved + fats * fat_sectors
@@ -60,6 +67,7 @@ def fat_variant(at: Callable[[int, int], bytes]) -> FatGeometry | None:
         fstype = "fat32"
     label = boot[71:82] if fstype == "fat32" else boot[43:54]
     has_label = boot[66 if fstype == "fat32" else 38] == 0x29
+    flags = boot[40] if fstype == "fat32" else 0
     return FatGeometry(
         fstype,
         sector,
@@ -71,20 +79,40 @@ def fat_variant(at: Callable[[int, int], bytes]) -> FatGeometry | None:
         clusters,
         struct.unpack_from("<I", boot, 44)[0] if fstype == "fat32" else 0,
         label if has_label else b"",
+        fat_sectors * sector,
+        fats,
+        flags & 0xF if flags & 0x80 and flags & 0xF < fats else -1,
+        boot_at,
     )
 
 
-def exfat_geometry(boot: bytes) -> FatGeometry:
-    """Microsoft, "exFAT file system specification", section 3. ValueError if a shift is out of range."""
+def exfat_geometry(boot: bytes, boot_at: int = 0) -> FatGeometry:
+    """Microsoft, "exFAT file system specification", section 3. ValueError if a shift is out of range.
+
+    Of two tables (TexFAT) the one in use is told as the only one: the other is older.
+    """
     (sectors,) = struct.unpack_from("<Q", boot, 72)
-    table, _, heap, clusters, root = struct.unpack_from("<5I", boot, 80)
+    table, table_sectors, heap, clusters, root = struct.unpack_from("<5I", boot, 80)
     sector_shift, cluster_shift = boot[108], boot[109]
     if not 9 <= sector_shift <= 12 or cluster_shift > 25 - sector_shift:
         raise ValueError("sector or cluster size out of range")
     sector = 1 << sector_shift
     at = heap * sector
     size = sectors * sector
-    return FatGeometry("exfat", sector, sector << cluster_shift, at, at, size, table * sector, clusters, root)
+    table += table_sectors if boot[106] & 1 and boot[110] == 2 else 0
+    return FatGeometry(
+        "exfat",
+        sector,
+        sector << cluster_shift,
+        at,
+        at,
+        size,
+        table * sector,
+        clusters,
+        root,
+        table_bytes=table_sectors * sector,
+        boot_at=boot_at,
+    )
 
 
 def exfat_size(boot: bytes) -> int:

@@ -156,7 +156,8 @@ class EnumerateStage:
                 walks[volume.index].failure,
             )
             for volume in volumes
-            if volume.index in walks
+            # what is missing for want of bytes that were not read, no other route has: it would read what stands there
+            if volume.index in walks and all(lost.spare for lost in walks[volume.index].account.lost)
         }
         routes = {
             volume.index: found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import anyio
 import anyio.from_thread
@@ -15,27 +14,19 @@ import anyio.to_thread
 from blake3 import blake3
 
 from ntt.errors import MediumError
-from ntt.identity import SAMPLE_BYTES, medium_hash_of, sample_positions
+from ntt.identity import (
+    INFORMATIVE_SECTORS,
+    SAMPLE_BYTES,
+    WINDOW_BYTES,
+    ContentScan,
+    ImageState,
+    Scan,
+    is_informative,
+    medium_hash_of,
+    sample_positions,
+)
 from ntt.model import Identity
 from ntt.ranges import Ranges, normalised, within
-
-WINDOW_BYTES = 4 << 20  # of the image at a time: large enough for all cores, small in memory
-SECTOR_BYTES = 512
-INFORMATIVE_SECTORS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ImageState:
-    """What `fstat` says of the image file; it must be the same at the end as at the start."""
-
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, fd: int) -> ImageState:
-        status = os.fstat(fd)
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def require_unchanged(fd: int, before: ImageState) -> None:
@@ -49,10 +40,19 @@ def require_unchanged(fd: int, before: ImageState) -> None:
 
 
 class IdentifyStage:
-    """Reads the whole image once."""
+    """Reads the whole image once, or not at all when that was done while it was made."""
 
-    async def run(self, fd: int, claimed_bytes: int, unread: Ranges, advance: Callable[[int], None]) -> Identity:
+    async def run(
+        self,
+        fd: int,
+        claimed_bytes: int,
+        unread: Ranges,
+        advance: Callable[[int], None],
+        scanned: Scan | None = None,
+    ) -> Identity:
         """`unread` are ranges of `[0, claimed_bytes)`; `advance` gets the bytes hashed so far.
+
+        `scanned` is taken for the image's content if it is of this file as it is now, else the image is read.
 
         MediumError when the image is empty, has no byte that was read, or changes meanwhile.
         """
@@ -68,33 +68,24 @@ class IdentifyStage:
             anyio.from_thread.check_cancelled()
             anyio.from_thread.run_sync(advance, done)
 
-        scan = await anyio.to_thread.run_sync(lambda: _scan(fd, before.size_bytes, show))
+        if scanned is not None and scanned.state == before:
+            scan = scanned
+            advance(before.size_bytes)
+        else:
+            scan = await anyio.to_thread.run_sync(lambda: _scan(fd, before, show))
         require_unchanged(fd, before)
         return _identity(fd, scan, before.size_bytes, claimed_bytes, unread)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    image_hash: str
-    informative_sectors: int
-    fill: int | None  # the one byte value that the whole image consists of
-
-
-def _scan(fd: int, size_bytes: int, advance: Callable[[int], None]) -> _Scan:
-    hasher = blake3(max_threads=blake3.AUTO)
-    first = os.pread(fd, 1, 0)
-    uniform, informative = True, 0
+def _scan(fd: int, state: ImageState, advance: Callable[[int], None]) -> Scan:
+    content = ContentScan()
     # read, not mapped: a mapped file that shrinks or fails to be read kills the process (SIGBUS)
-    buffer = memoryview(bytearray(min(WINDOW_BYTES, size_bytes)))
-    for start in range(0, size_bytes, WINDOW_BYTES):
-        window = buffer[: _fill(fd, buffer[: min(WINDOW_BYTES, size_bytes - start)], start)]
-        hasher.update(window)
-        if informative < INFORMATIVE_SECTORS:
-            found, same = _informative(window, first, INFORMATIVE_SECTORS - informative)
-            informative += found
-            uniform = uniform and same
+    buffer = memoryview(bytearray(min(WINDOW_BYTES, state.size_bytes)))
+    for start in range(0, state.size_bytes, WINDOW_BYTES):
+        window = buffer[: _fill(fd, buffer[: min(WINDOW_BYTES, state.size_bytes - start)], start)]
+        content.feed(window)
         advance(start + len(window))
-    return _Scan(hasher.hexdigest(), informative, first[0] if uniform else None)
+    return content.result(state)
 
 
 def _fill(fd: int, window: memoryview, offset: int) -> int:
@@ -113,25 +104,7 @@ def _fill(fd: int, window: memoryview, offset: int) -> int:
     return done
 
 
-def _informative(window: memoryview, first: bytes, wanted: int) -> tuple[int, bool]:
-    """(sectors that are not one repeated byte, up to `wanted`; is all of the window `first`?)"""
-    fill = first * (1 << 20)
-    found, same = 0, True
-    for at in range(0, len(window), 1 << 20):
-        piece = bytes(window[at : at + (1 << 20)])
-        if piece == fill or piece == first * len(piece):
-            continue
-        same = False
-        for sector_at in range(0, len(piece), SECTOR_BYTES):
-            sector = piece[sector_at : sector_at + SECTOR_BYTES]
-            if sector != sector[:1] * len(sector):
-                found += 1
-                if found == wanted:
-                    return found, same
-    return found, same
-
-
-def _identity(fd: int, scan: _Scan, image_bytes: int, claimed_bytes: int, unread: Ranges) -> Identity:
+def _identity(fd: int, scan: Scan, image_bytes: int, claimed_bytes: int, unread: Ranges) -> Identity:
     samples: list[tuple[int, bytes]] = []
     missing: list[int] = []
     for position in sample_positions(claimed_bytes):
@@ -149,16 +122,14 @@ def _identity(fd: int, scan: _Scan, image_bytes: int, claimed_bytes: int, unread
         unread=unread,
         sample_hash=None if why else medium_hash_of(samples),
         samples=tuple(
-            (position, blake3(content).digest()[:16])
-            for position, content in samples
-            if content != content[:1] * len(content)
+            (position, blake3(content).digest()[:16]) for position, content in samples if is_informative(content)
         ),
         why_assigned=why,
         informative=informative,
     )
 
 
-def _why_assigned(scan: _Scan, informative: bool, missing: list[int]) -> str:
+def _why_assigned(scan: Scan, informative: bool, missing: list[int]) -> str:
     if scan.fill is not None:
         return f"the medium is blank (every byte is 0x{scan.fill:02X}): nothing tells it from another blank one"
     if not informative:

@@ -188,7 +188,7 @@ def test_a_map_that_does_not_fit_is_refused(catalogue: Catalogue, disc: Path, tm
 def test_one_map_for_two_images_is_refused(catalogue: Catalogue, disc: Path, tmp_path: Path) -> None:
     map_path = map_of(tmp_path / "disc.map", disc.stat().st_size, [])
     ended = catalogue.command("ingest", disc, disc, "--map", map_path)
-    assert_one_line(ended, EXIT_USAGE, "--map and --label belong to one image")
+    assert_one_line(ended, EXIT_USAGE, "belong to one image")
 
 
 # ---------------------------------------------------------------- nowhere to put it

@@ -132,10 +132,10 @@ def test_device_numbers_of_linux_and_of_others_are_understood(high: int, low: in
 
 
 def test_a_continuation_that_loops_ends_with_a_remark() -> None:
-    found = parse_system_use(ce(5, 0, 28), lambda block, offset, length: (ce(5, 0, 28), ""))
+    found = parse_system_use(ce(5, 0, 28), lambda block, offset, length: (ce(5, 0, 28), "", ()))
     assert any("do not end" in remark for remark in found.remarks)
     counter = iter(range(10_000))
-    found = parse_system_use(ce(0, 0, 28), lambda block, offset, length: (ce(next(counter), 1, 28), ""))
+    found = parse_system_use(ce(0, 0, 28), lambda block, offset, length: (ce(next(counter), 1, 28), "", ()))
     assert any("do not end" in remark for remark in found.remarks)
 
 

@@ -10,10 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntt.errors import UsageError
-from ntt.tools.mapfile import STATUSES, Block, parse_mapfile
+from ntt.ranges import difference, intersection, normalised
+from ntt.tools.mapfile import (
+    PHASES,
+    STATUSES,
+    Block,
+    Mapfile,
+    best_of,
+    domain_text,
+    mapfile_of,
+    mapfile_text,
+    parse_mapfile,
+    with_status,
+)
 
 STATUS_LINE = "0x00000000     ?               1\n"
 BLOCKS = st.lists(st.tuples(st.integers(1, 1 << 40), st.sampled_from(STATUSES)), min_size=1, max_size=30)
+SMALL = st.text(STATUSES, min_size=1, max_size=40)  # one letter per byte
+RANGES = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=8).map(normalised)
 
 
 def text_of(blocks: list[tuple[int, str]], start: int = 0) -> str:
@@ -23,6 +37,14 @@ def text_of(blocks: list[tuple[int, str]], start: int = 0) -> str:
         lines.append(f"0x{start:08X}  0x{size:08X}  {status}\n")
         start += size
     return "".join(lines)
+
+
+def map_of(letters: str, start: int = 0) -> Mapfile:
+    return Mapfile(tuple(Block(start + at, 1, letter) for at, letter in enumerate(letters)))
+
+
+def letters_of(found: Mapfile) -> str:
+    return "?" * found.start + "".join(block.status * block.size for block in found.blocks)
 
 
 @given(BLOCKS, st.integers(0, 1 << 40))
@@ -79,7 +101,7 @@ def test_numbers_are_decimal_octal_or_hex(row: str, block: Block) -> None:
     assert parse_mapfile(f"0 + 1\n{row}  # a remark\n", "map").blocks == (block,)
 
 
-@pytest.mark.parametrize("status_line", ["0x0 ?", "0x0 F 2", "100 + 1", "0x00000000     *               1"])
+@pytest.mark.parametrize("status_line", ["0x0 ?", "0x0 F 2", "100 + 1", "0x0 S 1", "0x00000000     *               1"])
 def test_status_lines_of_old_and_new_versions_are_taken(status_line: str) -> None:
     assert parse_mapfile(f"{status_line}\n0x0 0x200 +\n", "map").end == 512
 
@@ -120,3 +142,104 @@ def test_no_text_makes_it_fail_otherwise(text: str) -> None:
     except UsageError:
         return
     assert found.blocks
+
+
+def test_a_wrong_status_line_is_refused() -> None:
+    for text in (
+        STATUS_LINE + "0x0 0x200 ?*\n",
+        "0x0 ?* 1\n0x0 0x200 +\n",
+        "x ? 1\n0x0 0x200 +\n",
+        "0 ? -1\n0x0 0x200 +\n",
+    ):
+        with pytest.raises(UsageError):
+            parse_mapfile(text, "map")
+
+
+@given(BLOCKS, st.integers(0, 1 << 61), st.sampled_from(PHASES), st.integers(1, 9), st.text())
+def test_what_is_written_is_read_back(
+    blocks: list[tuple[int, str]], position: int, phase: str, pass_number: int, remark: str
+) -> None:
+    found = parse_mapfile(text_of(blocks, 512), "map")
+    wanted = Mapfile(found.blocks, position, phase, pass_number)
+    assert parse_mapfile(mapfile_text(wanted, remark), "map") == wanted
+
+
+@given(RANGES, RANGES, st.integers(1, 60))
+def test_a_map_is_made_of_what_is_finished_and_bad(
+    finished: tuple[tuple[int, int], ...], bad: tuple[tuple[int, int], ...], size: int
+) -> None:
+    made, whole = mapfile_of(finished, size, bad), ((0, size),)
+    assert (made.start, made.end) == (0, size)
+    assert made.rescued == intersection(finished, whole)
+    assert made.ranges("-") == difference(intersection(bad, whole), finished)
+    assert made.ranges("*/") == ()
+    assert all(left.status != right.status for left, right in zip(made.blocks, made.blocks[1:], strict=False))
+
+
+def test_a_map_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one byte"):
+        mapfile_of((), 0)
+
+
+@given(SMALL, RANGES, st.sampled_from(STATUSES), st.integers(0, 9))
+def test_only_the_named_ranges_change_their_status(
+    letters: str, ranges: tuple[tuple[int, int], ...], status: str, start: int
+) -> None:
+    before = Mapfile(map_of(letters, start).blocks, 7, "-", 3)
+    named = {at for low, high in ranges for at in range(low, high)}
+    after = with_status(before, ranges, status)
+    wanted = [status if at in named else letter for at, letter in enumerate(letters, start)]
+    assert letters_of(after) == "?" * start + "".join(wanted)
+    assert (after.start, after.position, after.phase, after.pass_number) == (start, 0, "?", 1)
+
+
+@given(SMALL, SMALL, st.integers(0, 9))
+def test_of_two_maps_the_better_byte_counts(left: str, right: str, start: int) -> None:
+    merged = best_of(map_of(left), map_of(right, start))
+    other = "?" * start + right
+    length = max(len(left), len(other))
+    pairs = zip(left.ljust(length, "?"), other.ljust(length, "?"), strict=True)
+    assert letters_of(merged) == "".join(max(pair, key="?*/-+".index) for pair in pairs)
+    assert merged == best_of(map_of(right, start), map_of(left))
+
+
+def test_a_map_of_a_hundred_thousand_blocks_is_merged_at_once() -> None:
+    left = map_of("+-" * 50_000)
+    assert len(best_of(left, map_of("-+" * 50_000)).blocks) == 1
+    assert len(best_of(left, map_of("/-" * 50_000)).blocks) == 100_000
+
+
+def test_ddrescue_resumes_on_a_written_map(tmp_path: Path) -> None:
+    source, image, map_path = tmp_path / "source", tmp_path / "image", tmp_path / "map"
+    source.write_bytes(b"s" * 8192)
+    image.write_bytes(b"i" * 8192)
+    made = mapfile_of(((0, 2048), (4096, 6144)), 8192, bad=((6144, 8192),))
+    map_path.write_text(mapfile_text(made, "for ddrescue\nin two lines"))
+    subprocess.run(["ddrescue", "-q", source, image, map_path], check=True)
+    assert image.read_bytes() == (b"i" * 2048 + b"s" * 2048) + b"i" * 4096, "only what was non-tried is read"
+    assert letters_of(parse_mapfile(map_path.read_text(), "map")) == "+" * 6144 + "-" * 2048
+
+
+@pytest.mark.parametrize("phase", PHASES.replace("F", "").replace("G", ""))
+@pytest.mark.parametrize("pass_number", [1, 5])
+def test_ddrescue_reads_what_was_set_back_wherever_it_had_been(tmp_path: Path, phase: str, pass_number: int) -> None:
+    source, image, map_path = tmp_path / "source", tmp_path / "image", tmp_path / "map"
+    source.write_bytes(b"s" * 8192)
+    image.write_bytes(b"i" * 8192)
+    before = Mapfile(mapfile_of(((0, 8192),), 8192).blocks, 6144, phase, pass_number)
+    map_path.write_text(mapfile_text(with_status(before, ((2048, 4096),), "?")))
+    subprocess.run(["ddrescue", "-q", source, image, map_path], check=True)
+    assert image.read_bytes() == b"i" * 2048 + b"s" * 2048 + b"i" * 4096
+    assert parse_mapfile(map_path.read_text(), "map").unread == ()
+
+
+@pytest.mark.parametrize("flags", [(), ("-R",), ("-b2048",)])
+def test_ddrescue_reads_only_the_domain(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    source, image, domain = tmp_path / "source", tmp_path / "image", tmp_path / "domain"
+    source.write_bytes(b"s" * 65536)
+    wanted = ((2048, 4096), (20480, 22528), (63488, 65536))
+    domain.write_text(domain_text(wanted, 65536))
+    subprocess.run(["ddrescue", "-q", *flags, "-m", domain, source, image, tmp_path / "map"], check=True)
+    assert parse_mapfile((tmp_path / "map").read_text(), "map").rescued == wanted
+    read = image.read_bytes()
+    assert normalised((at, at + 1) for at, byte in enumerate(read) if byte == ord("s")) == wanted

@@ -67,10 +67,10 @@ def test_a_broken_directory_block_costs_only_its_own_rest() -> None:
     )
     broken = record(7, 16, b"three") + record(8, 6, b"").ljust(496, b"\xff")
     assert list(directory_names(sound + broken + sound, "<")) == [
-        (b"one", 5),
-        (b"two", 6),
-        (b"three", 7),
+        (b"one", 5, False),
+        (b"two", 6, False),
+        (b"three", 7, False),
         "broken at byte 16 of a block",
-        (b"one", 5),
-        (b"two", 6),
+        (b"one", 5, False),
+        (b"two", 6, False),
     ]

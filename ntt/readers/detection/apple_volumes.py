@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from ntt.model import Route
+from ntt.ranges import within
 from ntt.readers.detection.samples import Recognised, Sample
 
 HEADER_AT = 1024
@@ -17,9 +18,9 @@ def apple_volume(sample: Sample) -> Recognised | None:
 
     Inside Macintosh: Files, "Master Directory Block"; Apple Technical Note TN1150, "Volume Header", "HFS Wrapper".
     """
-    header = sample.at(HEADER_AT, 162)
+    header, remarks = _header(sample)
     if header[:4] in PLUS:
-        return Recognised("hfsplus", Route.HFS, _plus_size(header))
+        return Recognised("hfsplus", Route.HFS, _plus_size(header), remarks=remarks)
     if header[:2] != b"BD":
         return None
     (blocks,) = struct.unpack_from(">H", header, 18)
@@ -31,9 +32,20 @@ def apple_volume(sample: Sample) -> Recognised | None:
         start, count = struct.unpack_from(">HH", header, 126)
         inner = first * 512 + start * block_bytes
         if _plus_size(sample.at(inner + HEADER_AT, 162)):
-            return Recognised("hfsplus", Route.HFS, count * block_bytes, remarks=(WRAPPER,), starts_at=inner)
+            remarks = (WRAPPER, *remarks)
+            return Recognised("hfsplus", Route.HFS, count * block_bytes, remarks=remarks, starts_at=inner)
     # The copy of the block behind the last allocation block holds no file: it may be cut off harmlessly.
-    return Recognised("hfs", Route.HFS, first * 512 + blocks * block_bytes)
+    return Recognised("hfs", Route.HFS, first * 512 + blocks * block_bytes, remarks=remarks)
+
+
+def _header(sample: Sample) -> tuple[bytes, tuple[str, ...]]:
+    """The header, or where it was not read its copy in the last sector but one."""
+    start = sample.offset_bytes + HEADER_AT
+    if not within(sample.source.unread, start, min(start + 512, sample.source.size_bytes)):
+        return sample.at(HEADER_AT, 162), ()
+    place = sample.size_bytes - HEADER_AT
+    remark = f"its volume header was not read: it is opened by the copy at byte {sample.offset_bytes + place}"
+    return sample.at(place, 162), (remark,)
 
 
 def _plus_size(header: bytes) -> int:

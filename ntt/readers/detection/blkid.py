@@ -7,9 +7,11 @@ this module: a worker may not open it any more once it is fenced in.
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import NamedTuple
 
 from ntt.model import Route
+from ntt.ranges import within
 from ntt.readers.base import ImageSource
 from ntt.readers.detection.magic_numbers import MOUNTED
 from ntt.readers.detection.samples import Recognised
@@ -18,6 +20,7 @@ from ntt.routes import order
 SUBLKS_LABEL, SUBLKS_UUID, SUBLKS_TYPE, SUBLKS_USAGE, SUBLKS_VERSION = 1 << 1, 1 << 3, 1 << 5, 1 << 7, 1 << 8
 FOUND, NOTHING, AMBIVALENT = 0, 1, -2
 NAMES_LIMIT = 8
+LOOKED_AT_BYTES = 1 << 20  # from either end: farther in the library looks for next to nothing
 OUR_NAMES = {
     "vfat": "fat32",
     "affs": "amiga",
@@ -72,6 +75,8 @@ def names(source: ImageSource, offset_bytes: int, size_bytes: int) -> tuple[Name
     size_bytes = min(size_bytes, source.size_bytes - offset_bytes)
     if library is None or type(source) is not ImageSource or size_bytes <= 0:
         return ()  # other sources are views: their descriptor shows other bytes
+    if _shows_more(source, offset_bytes, offset_bytes + size_bytes):
+        return ()
     probe: int | None = library.blkid_new_probe()
     if not probe:
         return ()
@@ -93,6 +98,13 @@ def names(source: ImageSource, offset_bytes: int, size_bytes: int) -> tuple[Name
         return tuple(found)
     finally:
         library.blkid_free_probe(probe)
+
+
+def _shows_more(source: ImageSource, start: int, end: int) -> bool:
+    """The file holds something where the medium was not read, and where superblocks stand: what, nobody knows."""
+    ends = ((start, min(start + LOOKED_AT_BYTES, end)), (max(end - LOOKED_AT_BYTES, start), end))
+    holes = (hole for first, behind in ends for hole in within(source.unread, first, behind))
+    return any(any(os.pread(source.fd, high - low, low)) for low, high in holes)
 
 
 def _named(library: ctypes.CDLL, probe: int) -> Named:

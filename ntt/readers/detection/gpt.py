@@ -7,11 +7,14 @@ import uuid
 import zlib
 from typing import NamedTuple
 
+from ntt.ranges import Ranges, within
+from ntt.readers.detection.expected_size import shortness
 from ntt.readers.detection.samples import Sample
-from ntt.readers.detection.tables import Partition, Table
+from ntt.readers.detection.tables import LOST_TABLE, Partition, Table
 
 SECTOR_SIZES = (512, 4096, 2048)  # of disks; of native 4K disks; of CDs
 ENTRIES_LIMIT = 1024
+TABLE_BYTES = 33 * 512  # a header, and 16 KiB of entries (UEFI, 5.3.1)
 FARTHEST = 1 << 50  # a sector that no disk has
 TYPES = {
     "E3C9E316-0B5C-4DB8-817D-F92DF00215AE": "Microsoft reserved",
@@ -41,8 +44,11 @@ class GptHeader(NamedTuple):
     entries_crc: int
 
 
-def read_gpt(disk: Sample, *, backup_wanted: bool) -> Table | None:
-    """The first copy whose header and entries agree with their checksums."""
+def read_gpt(disk: Sample, medium_bytes: int | None, *, backup_wanted: bool) -> Table | None:
+    """The first copy whose header and entries agree with their checksums.
+
+    `medium_bytes`: the size of the medium that the disk is, to be held against what the table says; None: it is none.
+    """
     primary_stands = False
     for sector_bytes in SECTOR_SIZES:
         raw = disk.at(sector_bytes, 512)
@@ -50,9 +56,11 @@ def read_gpt(disk: Sample, *, backup_wanted: bool) -> Table | None:
         header = _header(raw, sector_bytes, 1)
         partitions = None if header is None else _partitions(disk, header, check=True)
         if partitions is not None:
-            return Table("gpt", partitions, ())
+            return Table("gpt", partitions, _short(raw, sector_bytes, medium_bytes))
     if not (primary_stands or backup_wanted):
         return None
+    lost = _unread_primary(disk)
+    how = f"lies on unread sectors (byte {lost[0][0]} and on)" if lost else "is damaged"
     for sector_bytes in SECTOR_SIZES:
         last = disk.size_bytes // sector_bytes - 1
         if last < 2:
@@ -60,17 +68,32 @@ def read_gpt(disk: Sample, *, backup_wanted: bool) -> Table | None:
         header = _header(disk.at(last * sector_bytes, 512), sector_bytes, last)
         partitions = None if header is None else _partitions(disk, header, check=True)
         if partitions is not None:
-            return Table("gpt", partitions, ("the primary GPT is damaged: its backup at the end of the disk is used",))
-    return _damaged(disk) if primary_stands else None
+            return Table("gpt", partitions, (f"the primary GPT {how}: its backup at the end of the disk is used",))
+    return _damaged(disk, lost) if primary_stands else None
 
 
-def _damaged(disk: Sample) -> Table | None:
+def _short(header: bytes, sector_bytes: int, medium_bytes: int | None) -> tuple[str, ...]:
+    """Section 5.3.2: AlternateLBA, where the backup header ends the disk."""
+    (alternate,) = struct.unpack_from("<Q", header, 32)
+    end_bytes = min(alternate + 1, FARTHEST) * sector_bytes
+    sentence = shortness("GPT", end_bytes, medium_bytes) if medium_bytes is not None else ""
+    return (sentence,) if sentence else ()
+
+
+def _unread_primary(disk: Sample) -> Ranges:
+    """Of the header and the 128 entries that every GPT has room for, wherever they are by the size of sectors."""
+    first = disk.offset_bytes + SECTOR_SIZES[0]
+    return within(disk.source.unread, first, min(first + TABLE_BYTES, disk.offset_bytes + disk.size_bytes))
+
+
+def _damaged(disk: Sample, lost: Ranges) -> Table | None:
     """The primary copy without regard to checksums, when there is nothing better."""
+    how = f"is damaged, has no backup, and {LOST_TABLE}" if lost else "is damaged and has no backup"
     for sector_bytes in SECTOR_SIZES:
         header = _header(disk.at(sector_bytes, 512), sector_bytes, None)
         partitions = None if header is None else _partitions(disk, header, check=False)
-        if partitions:
-            return Table("gpt", partitions, ("the GPT is damaged and has no backup: its entries are used as they are",))
+        if partitions or (lost and header is not None):
+            return Table("gpt", partitions or (), (f"the GPT {how}: its entries are used as they are",), bool(lost))
     return None
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from ntt.ranges import within
 from ntt.readers.detection.samples import Sample
-from ntt.readers.detection.tables import Partition, Table
+from ntt.readers.detection.tables import LOST_TABLE, Partition, Table
 
 SECTOR_BYTES = 512
 EXTENDED = (0x05, 0x0F, 0x85)
@@ -59,13 +60,15 @@ def mbr_entries(sector: bytes) -> list[MbrEntry] | None:
 def read_mbr(disk: Sample, entries: list[MbrEntry], remarks: list[str]) -> Table:
     """Primary partitions in slot order, then the logical ones in the order of their chain."""
     partitions = [_partition(disk, entry, 0) for entry in entries if entry.kind not in EXTENDED]
+    is_partial = False
     for entry in entries:
         if entry.kind in EXTENDED:
             logical, problem = _logical_partitions(disk, entry.first)
+            is_partial |= LOST_TABLE in problem
             partitions.extend(logical)
             if problem:
                 remarks.append(problem)
-    return Table("mbr", tuple(partitions), tuple(remarks))
+    return Table("mbr", tuple(partitions), tuple(remarks), is_partial)
 
 
 def _partition(disk: Sample, entry: MbrEntry, base: int) -> Partition:
@@ -89,6 +92,8 @@ def _logical_partitions(disk: Sample, base: int) -> tuple[list[Partition], str]:
         entries = mbr_entries(disk.at(at * SECTOR_BYTES, SECTOR_BYTES))
         if entries is None:
             place = disk.offset_bytes + at * SECTOR_BYTES
+            if within(disk.source.unread, place, min(place + SECTOR_BYTES, disk.source.size_bytes)):
+                return found, f"the chain of logical partitions goes on at byte {place}, which {LOST_TABLE}"
             return found, f"the chain of logical partitions breaks off at byte {place}"
         found.extend(_partition(disk, entry, at) for entry in entries if entry.kind not in EXTENDED)
         link = next((entry for entry in entries if entry.kind in EXTENDED), None)

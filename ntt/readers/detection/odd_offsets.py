@@ -9,7 +9,7 @@ from ntt.readers.base import ImageSource
 from ntt.readers.detection.mbr import mbr_entries
 from ntt.readers.detection.samples import Recognised, Sample
 from ntt.readers.detection.signatures import recognise_at
-from ntt.readers.ext.inodes import ExtSuperblock
+from ntt.readers.ext.superblock import ExtSuperblock
 
 SECTOR_BYTES = 512
 DENSE_BYTES = 1 << 20  # every sector of it is looked at
@@ -58,6 +58,11 @@ def tables(source: ImageSource, start: int, end: int) -> Iterator[int]:
         sectors = (end - start - place) // SECTOR_BYTES
         if entries and all(0 < entry.first < sectors for entry in entries):
             yield place
+
+
+def is_file_system(source: ImageSource, at: int, end: int, found: Recognised) -> bool:
+    """Whether what was recognised at this place of the image is its first superblock. OSError as `source.read`."""
+    return _is_strict(source, at, end, source.read(at, 2048), found)
 
 
 def _may_begin(head: bytes) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ntt.ranges import within
 from ntt.readers.base import ImageSource
 from ntt.readers.detection.apple_partitions import read_apple_map
-from ntt.readers.detection.gpt import read_gpt
+from ntt.readers.detection.gpt import TABLE_BYTES, read_gpt
 from ntt.readers.detection.mbr import LOGICAL_LIMIT, PROTECTIVE, SECTOR_BYTES, mbr_entries, read_mbr
 from ntt.readers.detection.samples import Sample
-from ntt.readers.detection.tables import Partition, Table
+from ntt.readers.detection.tables import LOST_TABLE, Partition, Table
 
 __all__ = ["LOGICAL_LIMIT", "WITHOUT_FILES", "Partition", "Table", "read_table"]
 WITHOUT_FILES = ("Microsoft reserved", "BIOS boot")  # by definition
@@ -21,19 +22,28 @@ def read_table(source: ImageSource, offset_bytes: int = 0, size_bytes: int | Non
     Partitions that only a lesser table names follow, marked doubtful. None without a table.
     OSError if the image cannot be read.
     """
-    disk = Sample(source, offset_bytes, source.size_bytes if size_bytes is None else size_bytes)
+    size_bytes = source.size_bytes if size_bytes is None else size_bytes
+    disk = Sample(source, offset_bytes, size_bytes)
     entries = mbr_entries(disk.at(0, SECTOR_BYTES))
     plain = [entry for entry in entries or () if entry.kind != PROTECTIVE]
     is_protective = len(plain) < len(entries or ())
-    gpt = read_gpt(disk, backup_wanted=is_protective or not entries)
+    medium_bytes = max(size_bytes, source.size_bytes) if not offset_bytes else None
+    gpt = read_gpt(disk, medium_bytes, backup_wanted=is_protective or not entries)
     apple = read_apple_map(disk)
     mbr = None
     if entries is not None and (plain or (gpt is None and (apple is None or is_protective))):
         lost = is_protective and gpt is None
-        remarks = ["the GPT that this disk's MBR announces is damaged in both places"] if lost else []
+        remarks = [f"the GPT that this disk's MBR announces {_how_lost(disk)}"] if lost else []
         mbr = read_mbr(disk, plain, remarks)
+        mbr = replace(mbr, is_partial=mbr.is_partial or lost)
     tables = [table for table in (gpt, apple, mbr) if table is not None]
     return _merged(tables) if tables else None
+
+
+def _how_lost(disk: Sample) -> str:
+    first, last = disk.offset_bytes, disk.offset_bytes + disk.size_bytes
+    is_unread = within(disk.source.unread, first, min(first + TABLE_BYTES, last))
+    return "is damaged in both places" + (f": it {LOST_TABLE}" if is_unread else "")
 
 
 def _merged(tables: list[Table]) -> Table:
@@ -53,7 +63,8 @@ def _merged(tables: list[Table]) -> Table:
                 f"a hybrid disk: its {table.scheme.upper()} names partitions beside the {first.scheme.upper()}, "
                 f"{_count(len(more))} of them not in it"
             )
-    return Table(first.scheme, tuple(kept), tuple(dict.fromkeys(remarks)))
+    is_partial = any(table.is_partial for table in tables)
+    return Table(first.scheme, tuple(kept), tuple(dict.fromkeys(remarks)), is_partial)
 
 
 def _count(number: int) -> str:

@@ -17,7 +17,10 @@ from ntt.readers.detection.magic_numbers import by_magic
 from ntt.readers.detection.optical import optical
 from ntt.readers.detection.raid_member import linux_raid
 from ntt.readers.detection.samples import Prefix, Recognised, Sample
-from ntt.readers.ext.inodes import ExtSuperblock
+from ntt.readers.ext.by_copy import superblock_by_copy
+from ntt.readers.ext.superblock import ExtSuperblock
+from ntt.readers.fat.boot import by_backup
+from ntt.readers.ntfs.spares import boot_by_copy
 
 __all__ = ["Recognised", "recognise"]
 RAW_SYNC = b"\0" + b"\xff" * 10 + b"\0"  # ECMA-130, section 14: what each raw sector of a CD begins with
@@ -60,8 +63,28 @@ def _fat(sample: Sample) -> Recognised | None:
     return None if variant is None else Recognised(variant.fstype, Route.TSK, variant.size_bytes)
 
 
+def _fat_by_backup(sample: Sample) -> Recognised | None:
+    found = by_backup(sample.source, sample.offset_bytes, sample.size_bytes)
+    if found is None:
+        return None
+    remark = f"its boot sector was not read: it is opened by the backup at byte {sample.offset_bytes + found.boot_at}"
+    return Recognised(found.fstype, Route.TSK, found.size_bytes, remarks=(remark,))
+
+
+def _ntfs_by_copy(sample: Sample) -> Recognised | None:
+    found = boot_by_copy(sample.source, sample.offset_bytes, sample.size_bytes)
+    if found is None:
+        return None
+    place = sample.offset_bytes + ntfs_size(found)
+    remark = f"its boot sector was not read: it is opened by the copy at byte {place}"
+    return Recognised("ntfs", Route.TSK, ntfs_size(found), remarks=(remark,))
+
+
 def _ext(sample: Sample) -> Recognised | None:
     superblock = ExtSuperblock.parse(sample.at(1024, 1024))
+    if superblock is None:
+        end_bytes = sample.offset_bytes + sample.size_bytes
+        superblock = superblock_by_copy(sample.source, sample.offset_bytes, end_bytes)
     if superblock is None:
         return None
     return Recognised(superblock.fstype, Route.TSK, superblock.block_count * superblock.block_size)
@@ -112,6 +135,8 @@ PROBES: tuple[Callable[[Sample], Recognised | None], ...] = (
     container,
     _boot_sector,
     _fat,
+    _fat_by_backup,
+    _ntfs_by_copy,
     _ext,
     optical,
     lvm_member,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LOST_TABLE = "lies on unread sectors: partitions may be missing"
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -20,8 +22,12 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Partitions in the order of the table, empty entries left out, and remarks about the table itself."""
+    """Partitions in the order of the table, empty entries left out, and remarks about the table itself.
+
+    `is_partial`: a part of it was not read, so that there may be others, of which only their signatures tell.
+    """
 
     scheme: str
     partitions: tuple[Partition, ...]
     remarks: tuple[str, ...]
+    is_partial: bool = False

@@ -31,6 +31,8 @@ TRIED = ", ".join(
     )
 )
 LOOK_CLOSER = "look at it with `file -s` and a hex viewer; if it should hold files, image the medium again"
+AGAIN = "image the medium again, in another drive: with its first sector its files may be read"
+SECTOR_BYTES = 512
 OPENINGS_LIMIT = 16
 SEARCHES_LIMIT = 32  # volumes of one image that are searched for file systems at odd offsets
 
@@ -105,4 +107,7 @@ def _named(source: ImageSource, region: Region, end: int, kind: str) -> Pieces:
     unread = total(within(source.unread, region.offset_bytes, end))
     if unread:
         sentence += f"; {unread} of its bytes could not be read"
+    if within(source.unread, region.offset_bytes, region.offset_bytes + SECTOR_BYTES):
+        sentence = f"its first sector, which would tell what it is, could not be read; {sentence}"
+        return _only(region, "unknown", sentence, AGAIN)
     return _only(region, "unknown", sentence, LOOK_CLOSER)

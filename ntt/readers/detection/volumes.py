@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ntt.model import Layout, Route, VolumeStatus
+from ntt.ranges import normalised
 from ntt.readers.base import ImageSource
 from ntt.readers.detection.disc_sides import disc_sides, is_same_disc
 from ntt.readers.detection.disk_containers import CONTAINERS, trailer_remark
+from ntt.readers.detection.expected_size import SHORT, medium_short
+from ntt.readers.detection.lost_partitions import LOST_FIRST, is_table_lost, lost_partitions
 from ntt.readers.detection.odd_offsets import tables
 from ntt.readers.detection.partition_tables import Partition, Table, read_table
 from ntt.readers.detection.pieces import Pieces, Region, finding, numbered, opened
@@ -36,11 +41,14 @@ def detect(source: ImageSource, claimed_bytes: int, cue: str = "", file_name: st
     tracks = raw_tracks(source, cue, file_name)
     if tracks:
         return numbered(raw_layout(source, tracks, examine))
-    found = examine(source, Region(0, max(claimed_bytes, source.size_bytes)))
+    medium_bytes = max(claimed_bytes, source.size_bytes)
+    found = examine(source, Region(0, medium_bytes))
     trailer = trailer_remark(Sample(source, 0, source.size_bytes))
     if trailer and found.holds_something and not any(piece.volume.fstype in WRAPPED for piece in found.pieces):
         found.remarks.append(trailer)
-    return numbered(found)
+    layout = numbered(found)
+    short = "" if any(SHORT in remark for remark in layout.remarks) else medium_short(layout.volumes, medium_bytes)
+    return msgspec.structs.replace(layout, remarks=(*layout.remarks, short)) if short else layout
 
 
 def examine(source: ImageSource, region: Region, sessions: tuple[int, ...] | None = None) -> Pieces:
@@ -63,7 +71,7 @@ def examine(source: ImageSource, region: Region, sessions: tuple[int, ...] | Non
         layout.remarks.extend([found.finding] if found is not None else [])
         return layout
     if found is None:
-        return _moved_table(source, region) or unrecognised(source, region)
+        return _without_table(source, region) or _moved_table(source, region) or unrecognised(source, region)
     layout = _recognised(source, region, found, sessions)
     if table is not None:
         _beside(source, region, found, table, layout)
@@ -112,6 +120,9 @@ def _partitioned(source: ImageSource, region: Region, table: Table) -> Pieces:
             layout.remarks.append(f"the partition ({partition.kind}) at byte {partition.offset_bytes} is {EMPTY}")
             continue
         layout.add(examine(source, inside))
+    if table.is_partial:
+        known = normalised((one.offset_bytes, one.offset_bytes + one.size_bytes) for one in table.partitions)
+        layout.add(lost_partitions(source, region._replace(scheme=scheme), known, examine))
     if not layout.pieces:
         layout.pieces.append(finding(region._replace(scheme=scheme), "unknown", NO_PARTITIONS, LOST_PARTITIONS))
     return layout
@@ -181,6 +192,18 @@ def _part_of_disc(
         beside.remarks.append(f"{where} is {'blank' if is_blank else EMPTY}")
     elif partition.offset_bytes > region.offset_bytes + DISC_HEADER_BYTES:
         beside.remarks.append(f"{where} is a part of the disc: no file system of its own begins there")
+
+
+def _without_table(source: ImageSource, region: Region) -> Pieces | None:
+    """A disk whose first sector was not read: its partitions by their signatures, and a remark if there are any."""
+    if not is_table_lost(source, region):
+        return None
+    layout = lost_partitions(source, region, (), examine)
+    if not layout.pieces:
+        layout = _moved_table(source, region) or unrecognised(source, region)
+    count = sum(piece.volume.status is VolumeStatus.READ for piece in layout.pieces)
+    layout.remarks.append(f"{LOST_FIRST}; {count} volumes were found by their signatures")
+    return layout
 
 
 def _moved_table(source: ImageSource, region: Region) -> Pieces | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from ntt.model import VolumeFacts
 from ntt.readers.base import ImageSource
+from ntt.readers.ext.superblock import OLD_FIRST_INO
 
 STATE_VALID, STATE_ERRORS, STATE_ORPHANS = 0x1, 0x2, 0x4
 COMPAT_JOURNAL, COMPAT_ORPHAN_FILE = 0x4, 0x1000
@@ -18,7 +19,6 @@ RO_COMPAT_PROJECT = 0x2000
 INCOMPAT_KNOWN = 0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000
 INCOMPAT_NAMES = {0x1: "compression", 0x8: "journal_dev", 0x1000: "dirdata"}
 SYSTEMS = {1: "GNU/Hurd", 2: "Masix", 3: "FreeBSD", 4: "Lites"}
-OLD_FIRST_INO = 11  # of revision 0, which does not say
 
 
 class _Fields(NamedTuple):

@@ -1,107 +1,20 @@
-"""An ext2/3/4 volume's own structures: superblock -> group descriptors -> raw inodes -> facts, exact to the bit."""
+"""The inode tables of an ext2/3/4 volume -> raw inodes -> facts, exact to the bit."""
 
 from __future__ import annotations
 
 import stat
 import struct
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from ntt.model import Extent
+from ntt.ranges import Ranges, within
 from ntt.readers.base import ImageSource, ReadError
+from ntt.readers.ext.groups import ExtGroups
 
-MAGIC = 0xEF53
-INCOMPAT_FILETYPE, INCOMPAT_META_BG, INCOMPAT_64BIT = 0x2, 0x10, 0x80
-INCOMPAT_ONLY_EXT4 = 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000
-RO_COMPAT_ONLY_EXT4 = 0x8 | 0x10 | 0x20 | 0x40 | 0x200 | 0x400
-COMPAT_JOURNAL, COMPAT_SPARSE_SUPER2, RO_COMPAT_SPARSE_SUPER = 0x4, 0x200, 0x1
 FLAG_ENCRYPTED, FLAG_EXTENTS, FLAG_INLINE_DATA = 0x800, 0x80000, 0x10000000
 UNWRITTEN = 32768  # an extent's length above this: allocated, never written, reads as zeros
 INODE_WINDOW = 1 << 16  # bytes of the inode table read at a time
-
-
-@dataclass(frozen=True, slots=True)
-class ExtSuperblock:
-    """Linux kernel documentation, "ext4 Data Structures and Algorithms", section Super Block."""
-
-    fstype: str
-    label: bytes
-    block_size: int
-    block_count: int
-    first_data_block: int
-    blocks_per_group: int
-    inodes_per_group: int
-    inode_count: int
-    inode_size: int
-    descriptor_size: int
-    has_file_types: bool
-    meta_group: int  # descriptors of groups from this block of descriptors on lie in their own meta group; -1: none do
-    backup_groups: tuple[int, ...] | None  # sparse_super2; None: by the rule of powers
-    sparse: bool
-
-    @classmethod
-    def parse(cls, block: bytes) -> ExtSuperblock | None:
-        """1,024 bytes from offset 1,024 of the volume; None if they are no superblock or contradict themselves."""
-        if len(block) < 1024 or struct.unpack_from("<H", block, 56)[0] != MAGIC:
-            return None
-        inodes, blocks = struct.unpack_from("<II", block, 0)
-        first, log_block = struct.unpack_from("<II", block, 20)
-        per_group, _, inodes_per_group = struct.unpack_from("<III", block, 32)
-        (revision,) = struct.unpack_from("<I", block, 76)
-        inode_size, compat, incompat, ro_compat = struct.unpack_from("<HxxIII", block, 88)
-        if log_block > 6 or 0 in (inodes, blocks, per_group, inodes_per_group):
-            return None
-        if revision == 0:
-            inode_size, compat, incompat, ro_compat = 128, 0, 0, 0
-        wide = bool(incompat & INCOMPAT_64BIT)
-        size, high = struct.unpack_from("<H", block, 254)[0], struct.unpack_from("<I", block, 336)[0]
-        if inode_size < 128 or inode_size > 1024 << log_block or inode_size & (inode_size - 1):
-            return None
-        fstype = "ext3" if compat & COMPAT_JOURNAL else "ext2"
-        if incompat & INCOMPAT_ONLY_EXT4 or ro_compat & RO_COMPAT_ONLY_EXT4:
-            fstype = "ext4"
-        return cls(
-            fstype,
-            block[120:136].split(b"\0")[0],
-            1024 << log_block,
-            blocks | (high << 32 if wide else 0),
-            first,
-            per_group,
-            inodes_per_group,
-            inodes,
-            inode_size,
-            size if wide and size >= 64 else 32,
-            bool(incompat & INCOMPAT_FILETYPE),
-            struct.unpack_from("<I", block, 260)[0] if incompat & INCOMPAT_META_BG else -1,
-            struct.unpack_from("<II", block, 588) if compat & COMPAT_SPARSE_SUPER2 else None,
-            bool(ro_compat & RO_COMPAT_SPARSE_SUPER),
-        )
-
-    def has_backup(self, group: int) -> bool:
-        """Whether a copy of the superblock stands before the group's descriptors."""
-        if self.backup_groups is not None:
-            return group == 0 or group in self.backup_groups
-        if not self.sparse or group <= 1:
-            return True
-        return any(group == base ** _power(group, base) for base in (3, 5, 7))
-
-    def descriptor_at(self, group: int) -> int:
-        """Where the group's descriptor begins, in bytes from the start of the volume."""
-        per_block = self.block_size // self.descriptor_size
-        index, rest = divmod(group, per_block)
-        block = self.first_data_block + 1 + index
-        if 0 <= self.meta_group <= index:
-            first_group = index * per_block
-            block = self.first_data_block + first_group * self.blocks_per_group + self.has_backup(first_group)
-        return block * self.block_size + rest * self.descriptor_size
-
-
-def _power(number: int, base: int) -> int:
-    power = 1
-    while base ** (power + 1) <= number:
-        power += 1
-    return power
+OWN_BYTES = 160  # of an inode; what a larger one holds behind them are attributes
 
 
 class ExtInode(NamedTuple):
@@ -129,6 +42,12 @@ class ExtInode(NamedTuple):
             nanoseconds = min(extra >> 2, 999_999_999)
         size = low | high << 32 if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else low
         return cls(position, raw, mode, size, uid | uid_high << 16, gid | gid_high << 16, flags, mtime, nanoseconds)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether anything names it: it has links, and was not deleted."""
+        deleted, _, links = struct.unpack_from("<IHH", self.raw, 20)
+        return bool(links) and not deleted
 
     @property
     def is_inline(self) -> bool:
@@ -182,28 +101,36 @@ class ExtInode(NamedTuple):
 class ExtInodes:
     """Raw inodes by number, read through a window of the inode table. ReadError if a number is out of range."""
 
-    def __init__(self, source: ImageSource, offset_bytes: int, superblock: ExtSuperblock) -> None:
+    def __init__(self, source: ImageSource, offset_bytes: int, groups: ExtGroups) -> None:
         self._source = source
         self._offset = offset_bytes
-        self.superblock = superblock
-        self._table_at = lru_cache(maxsize=4096)(self._read_table_at)
+        self._groups = groups
+        self.superblock = groups.superblock
         self._window_at = -1
         self._window = b""
+        self._unread: Ranges = ()
 
     def position(self, ino: int) -> int:
         """The image offset of an inode."""
         if not 1 <= ino <= self.superblock.inode_count:
             raise ReadError(f"inode {ino} does not exist")
         group, index = divmod(ino - 1, self.superblock.inodes_per_group)
-        return self._table_at(group) + index * self.superblock.inode_size
+        return self._groups.inode_table(group) + index * self.superblock.inode_size
 
     def inode(self, ino: int) -> ExtInode:
+        """ReadError, with the place, if it or where it lies was not read."""
         position, size = self.position(ino), self.superblock.inode_size
         start = position - self._window_at
         if self._window_at < 0 or start < 0 or start + size > len(self._window):
             self._window_at, start = position, 0
             self._window = self._read(position, INODE_WINDOW)
-        return ExtInode.parse(position, self._window[start : start + size])
+            self._unread = within(self._source.unread, position, position + INODE_WINDOW)
+        found = ExtInode.parse(position, self._window[start : start + size])
+        if self._unread and (lost := within(self._unread, position, position + min(size, OWN_BYTES))):
+            raise ReadError("its inode was not read", lost)
+        if self._unread and found.is_inline and (lost := within(self._unread, position, position + size)):
+            raise ReadError("its inode, which holds its content, was not read as a whole", lost)
+        return found
 
     def first_byte(self, inode: ExtInode) -> int | None:
         """Image offset of the first content run, -1 without content, None where only the whole map can tell."""
@@ -225,43 +152,8 @@ class ExtInodes:
     def _place(self, block: int) -> int:
         return self._offset + block * self.superblock.block_size if block < self.superblock.block_count else -1
 
-    def _read_table_at(self, group: int) -> int:
-        superblock = self.superblock
-        raw = self._read(self._offset + superblock.descriptor_at(group), superblock.descriptor_size)
-        (block,) = struct.unpack_from("<I", raw, 8)
-        if superblock.descriptor_size >= 64:
-            block |= struct.unpack_from("<I", raw, 40)[0] << 32
-        return int(self._offset + block * superblock.block_size)
-
     def _read(self, position: int, length: int) -> bytes:
         try:
             return self._source.read(position, length)
         except (OSError, OverflowError) as error:
             raise ReadError(f"the image cannot be read at byte {position}: {error}") from None
-
-
-def directory_entries(content: bytes, block_size: int, has_file_types: bool) -> tuple[list[tuple[bytes, int]], int]:
-    """Linear directory blocks -> (name, inode) of every live entry, and how many blocks are broken.
-
-    Index blocks of a hashed directory look like one empty entry each, so they need no special care.
-    A record that contradicts itself ends its block only.
-    """
-    found: list[tuple[bytes, int]] = []
-    broken = 0
-    unpack = struct.Struct("<IHBB").unpack_from
-    for start in range(0, len(content), block_size):
-        end = min(start + block_size, len(content))
-        at = start
-        while at + 8 <= end:
-            ino, length, name_bytes, kind = unpack(content, at)
-            if not has_file_types:
-                name_bytes |= kind << 8
-            if length == 65535 and block_size == 65536:
-                length = 65536
-            if length < 8 or length & 3 or at + length > end or 8 + name_bytes > length:
-                broken += 1
-                break
-            if ino and name_bytes:
-                found.append((content[at + 8 : at + 8 + name_bytes], ino))
-            at += length
-    return found, broken

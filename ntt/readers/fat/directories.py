@@ -12,11 +12,16 @@ ATTRIBUTE_LABEL, ATTRIBUTE_DIRECTORY, ATTRIBUTE_LONG_NAME = 0x08, 0x10, 0x0F
 NT_LOWER_BASE, NT_LOWER_EXTENSION = 0x08, 0x10
 EXFAT_LABEL, EXFAT_FILE, EXFAT_STREAM, EXFAT_NAME = 0x83, 0x85, 0xC0, 0xC1
 LAST_LONG_NAME_PART = 0x40
+EXFAT_UNREAD = 0x01  # in the place of a record's kind: nothing in use has it
 EXFAT_NO_CHAIN = 0x02
 
 
 class FatEntry(NamedTuple):
-    """`position` is the image offset of the (primary) record, `size` 0 for directories."""
+    """`position` is the image offset of the (primary) record, `size` 0 for directories, `stated_bytes` of either.
+
+    `is_contiguous`: its clusters follow each other, the table says nothing of them. `may_be_short`: records before it
+    were not read, and a long name that they may have held is lost.
+    """
 
     position: int
     name: bytes
@@ -28,6 +33,9 @@ class FatEntry(NamedTuple):
     first_cluster: int
     mtime_s: int
     mtime_ns: int
+    stated_bytes: int = 0
+    is_contiguous: bool = False
+    may_be_short: bool = False
 
 
 class Broken(NamedTuple):
@@ -37,7 +45,7 @@ class Broken(NamedTuple):
 
 
 class Record(NamedTuple):
-    """32 bytes of a directory and where they lie in the image."""
+    """32 bytes of a directory and where they lie in the image; none: here one or more were not read."""
 
     position: int
     raw: bytes
@@ -61,29 +69,40 @@ def fat_time(date: int, time: int, hundredths: int = 0) -> tuple[int, int]:
 def fat_entries(records: Iterable[Record]) -> Iterator[FatEntry | Broken]:
     """Microsoft, "FAT: General Overview of On-Disk Format": long-name parts, last first, before their short record.
 
-    Parts before a deleted record are no loss: DOS deletes without them.
+    Parts before a deleted record are no loss: DOS deletes without them. What follows unread records is listed.
     """
     parts: list[bytes] = []
     parts_at = 0
+    is_behind_gap = False
     for record in records:
         raw = record.raw
+        if not raw:
+            if parts:
+                yield Broken(parts_at)
+            parts, is_behind_gap = [], True
+            continue
         if raw[0] == 0:
             break
-        attributes = raw[11]
         if raw[0] == 0xE5:
-            parts = []
-        elif attributes & 0x3F == ATTRIBUTE_LONG_NAME:
+            parts, is_behind_gap = [], False
+        elif raw[11] & 0x3F == ATTRIBUTE_LONG_NAME:
             if raw[0] & LAST_LONG_NAME_PART:
-                if parts:
+                if parts and not is_behind_gap:
                     yield Broken(parts_at)
-                parts = []
+                parts, is_behind_gap = [], False
             parts_at = parts_at if parts else record.position
             parts.append(raw)
         else:
-            yield _fat_entry(record, _long_name(parts, raw) or _short_name(raw))
-            parts = []
+            entry = _fat_entry(record, _long_name(parts, raw) or _short_name(raw))
+            yield entry._replace(may_be_short=True) if is_behind_gap and not _is_own(entry) else entry
+            parts, is_behind_gap = [], False
     if parts:
         yield Broken(parts_at)
+
+
+def _is_own(entry: FatEntry) -> bool:
+    """A label, or a directory's entry of itself or of the one above: these have no long name."""
+    return entry.is_label or entry.name in (b".", b"..")
 
 
 def _fat_entry(record: Record, name: bytes) -> FatEntry:
@@ -103,12 +122,13 @@ def _fat_entry(record: Record, name: bytes) -> FatEntry:
         low | high << 16,
         mtime_s,
         mtime_ns,
+        size,
     )
 
 
 def _long_name(parts: list[bytes], short: bytes) -> bytes:
-    """Empty unless every part is there, in order, and carries the short name's checksum."""
-    if not parts or parts[0][0] & 0x3F != len(parts):
+    """Empty unless every part is there, the last one too, in order, and carries the short name's checksum."""
+    if not parts or parts[0][0] & 0x7F != LAST_LONG_NAME_PART | len(parts):
         return b""
     checksum = 0
     for byte in short[:11]:
@@ -144,7 +164,7 @@ def exfat_entries(records: Iterable[Record]) -> Iterator[FatEntry | Broken]:
     units = b""
     left = 0
     for record in records:
-        kind = record.raw[0]
+        kind = record.raw[0] if record.raw else EXFAT_UNREAD
         if kind == 0:
             break
         if primary is not None and (kind == EXFAT_FILE or not kind & 0x40):  # the set is broken off
@@ -196,4 +216,15 @@ def _exfat_entry(primary: Record, stream: bytes, units: bytes) -> FatEntry:
         first_cluster,
         mtime_s,
         mtime_ns,
+        size,
+        bool(stream[1] & EXFAT_NO_CHAIN),
     )
+
+
+def exfat_checksum(records: bytes) -> int:
+    """Of a set of records as its first one states it; the same specification, section 6.3.3."""
+    total = 0
+    for at, byte in enumerate(records):
+        if at not in (2, 3):
+            total = ((total << 15 | total >> 1) + byte) & 0xFFFF
+    return total

@@ -33,11 +33,14 @@ class _Boot(NamedTuple):
 
 
 def exfat_facts(
-    source: ImageSource, offset_bytes: int, label: str, root_records: Callable[[], Iterable[Record]]
+    source: ImageSource, offset_bytes: int, label: str, root_records: Callable[[], Iterable[Record]], boot_at: int = 0
 ) -> VolumeFacts:
-    """Reads the bitmap, at most 64 MiB. Never raises: what cannot be read is None, with a sentence."""
+    """Reads the bitmap, at most 64 MiB; `boot_at` is where the boot sector stands that was read.
+
+    Never raises: what cannot be read is None, with a sentence.
+    """
     try:
-        boot = _boot(source.read(offset_bytes, 512))
+        boot = _boot(source.read(offset_bytes + boot_at, 512))
         oddities = list(_oddities(source, offset_bytes, boot))
     except (OSError, OverflowError, ValueError) as error:
         return VolumeFacts("exfat", label, oddities=(f"the boot sector cannot be read: {error}",))
@@ -82,9 +85,9 @@ def _boot(raw: bytes) -> _Boot:
 def _bitmap(source: ImageSource, offset_bytes: int, boot: _Boot, records: Iterable[Record]) -> list[Extent]:
     """Where the bitmap lies: the one that goes with the table in use. ReadError if there is none."""
     for number, record in enumerate(records):
-        if record.raw[0] == 0 or number >= ROOT_RECORDS:
+        if record.raw[:1] == b"\0" or number >= ROOT_RECORDS:
             break
-        if record.raw[0] == ALLOCATION_BITMAP and record.raw[1] & 1 == boot.flags & SECOND_TABLE:
+        if record.raw[:1] == bytes((ALLOCATION_BITMAP,)) and record.raw[1] & 1 == boot.flags & SECOND_TABLE:
             first, size = struct.unpack_from("<IQ", record.raw, 20)
             return list(_chain(source, offset_bytes, boot, first, size))
     raise ReadError("it has no record in the root directory")
@@ -112,7 +115,9 @@ def _oddities(source: ImageSource, offset_bytes: int, boot: _Boot) -> Iterator[s
     if boot.raw[110] == 2:
         yield f"a transaction-safe exFAT with two tables: table {1 + (boot.flags & SECOND_TABLE)} is in use"
     place = offset_bytes + BACKUP_SECTOR * boot.sector_bytes
-    if unread_bytes(source, place, 512):
+    if unread_bytes(source, offset_bytes, 512):
+        yield "its boot sector was not read"
+    elif unread_bytes(source, place, 512):
         yield "its backup boot sector was not read"
     elif _steady(source.read(place, 512)) != _steady(boot.raw):
         yield "its boot sector and the backup of it differ"

@@ -80,9 +80,11 @@ def fat_facts(source: ImageSource, offset_bytes: int, geometry: FatGeometry, lab
     `in_root` is the label that stands in the root directory, empty where none does.
     """
     try:
-        boot = _boot(source.read(offset_bytes, 512), geometry)
+        boot = _boot(source.read(offset_bytes + geometry.boot_at, 512), geometry)
         found = _tables(source, offset_bytes, boot)
         oddities = [*_boot_oddities(boot, geometry, in_root), *found.oddities]
+        if geometry.boot_at:
+            oddities.insert(0, "its boot sector was not read")
         if found.count is not None and boot.info_at >= 0:
             oddities.extend(_info_oddities(source.read(offset_bytes + boot.info_at, 512), found.count))
     except (OSError, OverflowError) as error:

@@ -1,35 +1,34 @@
-"""FAT12/16/32 and exFAT as a tree: entries from the raw directories, chains and contents through The Sleuth Kit."""
+"""FAT12/16/32 and exFAT as a tree: entries from the directories, places from the allocation table.
+
+Nothing here is The Sleuth Kit's but the numbers of the files: it reads the first table alone, whatever became of it.
+"""
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from ntt.model import Extent, Structure, VolumeFacts, WalkProblem
-from ntt.ranges import Range
+from ntt.ranges import Range, Ranges, within
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.boot_sectors import exfat_geometry, fat_variant
+from ntt.readers.fat.boot import geometry_of
 from ntt.readers.fat.chains import FatChains
-from ntt.readers.fat.directories import (
-    EXFAT_NO_CHAIN,
-    RECORD_BYTES,
-    Broken,
-    FatEntry,
-    Record,
-    exfat_entries,
-    fat_entries,
-)
+from ntt.readers.fat.directories import Broken, FatEntry, Record, exfat_entries, fat_entries
 from ntt.readers.fat.exfat_facts import exfat_facts
 from ntt.readers.fat.facts import fat_facts
+from ntt.readers.fat.places import Directory, FatPlaces, Placed
+from ntt.readers.fat.records import FatRecords, Listing
+from ntt.readers.fat.structures import FatStructures
+from ntt.readers.fat.table import FatTable
 from ntt.readers.nodes import Child, Content, Node, Tree
-from ntt.readers.tsk_extents import HOLE, run_extents
-from ntt.readers.tsk_volume import TskVolume
+from ntt.readers.tsk_extents import HOLE, part_of
 
-CONTENT = frozenset({1})
-FIRST_INO = 3  # The Sleuth Kit numbers 32-byte records from here, beginning at the directory area
-READ_AT_ONCE = 1 << 16
+ROOT_INO = 2
 FILE_MODE, DIRECTORY_MODE = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755
 NO_LABEL = b"NO NAME"
+SHORTENED = "what stood before it was not read: if it had a long name, this is the short one"
+CUT = "where it goes on was not read"
 
 
 class FatTree:
@@ -37,22 +36,18 @@ class FatTree:
 
     def __init__(self, source: ImageSource, offset_bytes: int, size_bytes: int, fstype: str) -> None:
         self._source = source
-        self._is_exfat = fstype == "exfat"
-        try:
-            geometry = (
-                exfat_geometry(source.read(offset_bytes, 512))
-                if self._is_exfat
-                else fat_variant(lambda position, length: source.read(offset_bytes + position, length))
-            )
-        except ValueError as error:
-            raise ReadError(f"the boot sector is damaged: {error}") from None
-        if geometry is None:
-            raise ReadError("the boot sector is damaged")
-        self._geometry = geometry
+        self._offset = offset_bytes
+        self._geometry = geometry = geometry_of(source, offset_bytes, size_bytes, fstype)
         self.fstype = geometry.fstype
-        self._chains = FatChains(source, offset_bytes, geometry)
-        self._volume = TskVolume(source, offset_bytes, size_bytes, geometry.fstype)
-        self.root_ino = self._volume.root_ino
+        self._is_exfat = geometry.fstype == "exfat"
+        table = FatTable(source, offset_bytes, geometry)
+        self._structures = FatStructures(source, offset_bytes, geometry, table)
+        self._places = FatPlaces(offset_bytes, geometry, FatChains(table))
+        self._records = FatRecords(source, offset_bytes, geometry, table)
+        self.root_ino = ROOT_INO
+        self._cut: dict[int, Ranges] = {}
+        self._known_ino = -1
+        self._known = _File(Content(0, 0, ""), Placed((), 0))
         self._root_label = self._label_in_root()
         self.label = self._label()
 
@@ -60,135 +55,113 @@ class FatTree:
         return Node(DIRECTORY_MODE, 0, 0, 0, 0, 0, b"", -1)
 
     def children(self, ino: int) -> Iterator[Child | WalkProblem]:
+        directory = self._directory(ino)
+        records = Listing(self._records.of(directory.extents))
         first = b""
-        for entry in self._entries(ino):
+        for entry in exfat_entries(records) if self._is_exfat else fat_entries(records):
             first = first or (b"." if isinstance(entry, Broken) else entry.name)
             if isinstance(entry, Broken):
                 detail = "its records are incomplete: a file or directory may be missing"
-                yield WalkProblem("bad_record", self._ino(entry.position), b"", detail)
+                yield WalkProblem("bad_record", self._records.ino(entry.position), b"", detail)
             elif not entry.is_label and entry.name not in (b".", b".."):
-                yield Child(entry.name, self._ino(entry.position), self._node(entry))
-        fault = self._fault(ino, first)
+                number = self._records.ino(entry.position)
+                if entry.may_be_short:
+                    yield WalkProblem("bad_record", number, entry.name, SHORTENED)
+                yield Child(entry.name, number, self._node(entry))
+        if directory.cause and not records.is_ended:
+            self._cut[ino] = directory.cause
+            yield WalkProblem("directory_damaged", ino, b"", f"{CUT}: names may be missing")
+        fault = directory.fault or self._false_start(ino, directory, first)
         if fault:
             yield WalkProblem("directory_damaged", ino, b"", f"{fault}: names may be missing")
 
-    def _fault(self, ino: int, first: bytes) -> str:
-        """What tells that a directory is not whole; `first` is its first name."""
-        if ino == self.root_ino:
-            cluster = self._geometry.root_cluster
-            return self._chains.fault(cluster) if cluster else ""
-        record = self._source.read(self._position(ino), 2 * RECORD_BYTES)
-        if self._is_exfat:
-            stated = int.from_bytes(record[RECORD_BYTES + 20 : RECORD_BYTES + 24], "little")
-            return "" if record[RECORD_BYTES + 1] & EXFAT_NO_CHAIN else self._chains.fault(stated)
-        fault = self._chains.fault(self._cluster(int.from_bytes(record[26:28] + record[20:22], "little")))
-        return fault or ("" if first == b"." else "it does not begin with its own entry")
+    def _false_start(self, ino: int, directory: Directory, first: bytes) -> str:
+        """`first` is the directory's first name."""
+        if ino == self.root_ino or self._is_exfat or first == b".":
+            return ""
+        start = directory.extents[0].image_offset
+        return "" if within(self._source.unread, start, start + 1) else "it does not begin with its own entry"
 
-    def _cluster(self, stated: int) -> int:
-        """OS/2 kept something else in the upper half on FAT12 and FAT16."""
-        return stated & (0xFFFF if self.fstype in ("fat12", "fat16") else 0xFFFFFFFF)
+    def _directory(self, ino: int) -> Directory:
+        """ReadError if there is nothing of it."""
+        if ino == self.root_ino:
+            return self._places.root()
+        return self._places.directory(self._records.entry(ino))
 
     def content(self, ino: int) -> Content:
-        size = self._volume.size(ino)
-        if not self._is_exfat:
-            return Content(size, size, "")
-        entry = next(exfat_entries(self._records_from(self._position(ino))), None)
-        if isinstance(entry, Broken):
-            entry = None
-        if entry is None and not size:
-            raise ReadError("its records go on in another cluster, or are damaged")
-        if entry is None or entry.is_label or entry.is_directory:
-            return Content(size, size, "")
-        if entry.size != size:
-            raise ReadError(f"its records contradict each other: {entry.size} bytes, and {size}")
-        return Content(size, min(entry.valid_bytes, size), "")
+        return self._file(ino).content
+
+    def _file(self, ino: int) -> _File:
+        if ino != self._known_ino:
+            self._known_ino = -1
+            entry = self._records.entry(ino)
+            self._known = _File(Content(entry.size, entry.valid_bytes, ""), self._places.file(entry))
+            self._known_ino = ino
+        return self._known
 
     def read(self, ino: int, offset: int, length: int) -> bytes:
-        return self._volume.read(ino, offset, length)
+        placed = self._file(ino).placed
+        known = max(min(length, placed.known_bytes - offset), 0)
+        parts: list[bytes] = []
+        for piece in part_of(placed.extents, offset, known) if known else ():
+            if piece.image_offset == HOLE:
+                parts.append(bytes(piece.file_length))
+                continue
+            try:
+                parts.append(self._source.read(piece.image_offset, piece.image_length))
+            except (OSError, OverflowError) as error:
+                raise ReadError(f"the image cannot be read at byte {piece.image_offset}: {error}") from None
+        if known < length:
+            parts.append(bytes(length - known))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def extents(self, ino: int) -> Sequence[Extent]:
-        runs = self._volume.runs(ino, CONTENT)
-        has_entry = self._is_exfat and ino != self.root_ino
-        content = self.content(ino) if has_entry else Content(self._volume.size(ino), self._volume.size(ino), "")
-        size = content.size
-        if size and not runs:
-            raise ReadError("the file has no cluster chain")
-        covered = sum(run.blocks for run in runs or []) * self._volume.block_size
-        if covered < size:
-            raise ReadError(f"its cluster chain ends {size - covered} bytes early")
-        return run_extents(runs or [], self._volume.block_size, self._volume.offset_bytes, size, content.valid_bytes)
+        if ino != self._known_ino and (ino == self.root_ino or self._records.entry(ino).is_directory):
+            return self._directory(ino).extents
+        return self._file(ino).placed.extents
 
     def facts(self) -> VolumeFacts:
-        source, offset = self._source, self._volume.offset_bytes
         if self._is_exfat:
-            return exfat_facts(source, offset, self.label, self._root_records)
-        return fat_facts(source, offset, self._geometry, self.label, self._root_label.decode("cp437"))
+            return exfat_facts(self._source, self._offset, self.label, self._root_records, self._geometry.boot_at)
+        in_root = self._root_label.decode("cp437")
+        return fat_facts(self._source, self._offset, self._geometry, self.label, in_root)
 
     def structures(self) -> Iterator[Structure]:
-        return iter(())  # none of them is known
+        yield from self._structures.before_clusters()
+        for ino, cause in self._cut.items():
+            yield from (Structure(start, end, "directory", ino) for start, end in cause)
+        if self._is_exfat:
+            for what, extents in self._structures.fixed(self._root_records()):
+                yield from (
+                    Structure(one.image_offset, one.image_offset + one.image_length, what, -1, True) for one in extents
+                )
 
     def used(self) -> Iterator[Range] | None:
-        return None
+        return self._structures.used(self._bitmap() if self._is_exfat else ())
+
+    def _bitmap(self) -> Sequence[Extent]:
+        try:
+            fixed = self._structures.fixed(self._root_records())
+            return next((extents for what, extents in fixed if what == "allocation bitmap"), ())
+        except ReadError:
+            return ()
 
     def close(self) -> None:
-        self._volume.close()
-
-    def _entries(self, ino: int) -> Iterator[FatEntry | Broken]:
-        records = self._records(self._directory_extents(ino))
-        return exfat_entries(records) if self._is_exfat else fat_entries(records)
-
-    def _directory_extents(self, ino: int) -> Sequence[Extent]:
-        runs = self._volume.runs(ino, CONTENT)
-        if not runs:
-            raise ReadError("the directory has no cluster chain")
-        size = sum(run.blocks for run in runs) * self._volume.block_size
-        return run_extents(runs, self._volume.block_size, self._volume.offset_bytes, size)
-
-    def _records(self, extents: Sequence[Extent]) -> Iterator[Record]:
-        for extent in extents:
-            if extent.image_offset == HOLE:
-                continue
-            for start in range(0, extent.image_length, READ_AT_ONCE):
-                length = min(READ_AT_ONCE, extent.image_length - start)
-                yield from self._records_at(extent.image_offset + start, length)
-
-    def _records_at(self, position: int, length: int) -> Iterator[Record]:
-        try:
-            content = self._source.read(position, length)
-        except (OSError, OverflowError) as error:
-            raise ReadError(f"the image cannot be read at byte {position}: {error}") from None
-        for at in range(0, length - RECORD_BYTES + 1, RECORD_BYTES):
-            yield Record(position + at, content[at : at + RECORD_BYTES])
-
-    def _records_from(self, position: int) -> Iterator[Record]:
-        """One entry's own records, its set of at most 19 cut at the end of its cluster."""
-        cluster = self._geometry.cluster_bytes
-        in_area = position - self._volume.offset_bytes - self._geometry.clusters_at
-        return self._records_at(position, min(19 * RECORD_BYTES, cluster - in_area % cluster))
-
-    def _ino(self, position: int) -> int:
-        return FIRST_INO + (position - self._volume.offset_bytes - self._geometry.directory_area) // RECORD_BYTES
-
-    def _position(self, ino: int) -> int:
-        in_area = (ino - FIRST_INO) * RECORD_BYTES
-        return self._volume.offset_bytes + self._geometry.directory_area + in_area
+        """Nothing is kept open: the image belongs to the caller."""
 
     def _node(self, entry: FatEntry) -> Node:
-        first = -1
-        cluster = self._cluster(entry.first_cluster)
-        if entry.size and cluster >= 2:
-            in_area = (cluster - 2) * self._geometry.cluster_bytes
-            first = self._volume.offset_bytes + self._geometry.clusters_at + in_area
         mode = DIRECTORY_MODE if entry.is_directory else FILE_MODE
+        first = self._places.first_byte(entry)
         return Node(mode, entry.size, entry.mtime_s, entry.mtime_ns, 0, 0, b"", first)
 
     def _root_records(self) -> Iterator[Record]:
-        return self._records(self._directory_extents(self.root_ino))
+        return self._records.of(self._directory(self.root_ino).extents)
 
     def _label_in_root(self) -> bytes:
         try:
-            found = (entry for entry in self._entries(self.root_ino) if isinstance(entry, FatEntry))
-            return next((entry.name for entry in found if entry.is_label), b"")
+            records = self._root_records()
+            entries = exfat_entries(records) if self._is_exfat else fat_entries(records)
+            return next((one.name for one in entries if isinstance(one, FatEntry) and one.is_label), b"")
         except ReadError:
             return b""
 
@@ -198,6 +171,11 @@ class FatTree:
         if label == NO_LABEL:
             return ""
         return label.decode("utf-8" if self._is_exfat else "cp437", "replace")
+
+
+class _File(NamedTuple):
+    content: Content
+    placed: Placed
 
 
 def open_tree(source: ImageSource, offset_bytes: int, size_bytes: int, fstype: str) -> Tree:

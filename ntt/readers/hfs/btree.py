@@ -54,7 +54,7 @@ class BTree:
     def __init__(self, fork: ForkBytes, key_of: KeyOf) -> None:
         self._fork = fork
         self.key_of = key_of
-        head = fork.read(0, HEADER_BYTES)
+        head = fork.certain(0, HEADER_BYTES)
         if head[8] != HEADER:
             raise ReadError("the header node of a B-tree is damaged")
         record: tuple[int, ...] = HEADER_RECORD.unpack_from(head, DESCRIPTOR.size)
@@ -75,7 +75,7 @@ class BTree:
             return found
         found = self._read(number)
         if found.lost:
-            raise ReadError(f"node {number} of the B-tree was not read")
+            raise ReadError(f"node {number} of the B-tree was not read", self._unread(number))
         self._cache[number] = found
         if len(self._cache) * self.node_bytes > CACHED_BYTES:
             dropped, _ = self._cache.popitem(last=False)
@@ -86,17 +86,20 @@ class BTree:
         """A node that may be unread in part."""
         return self._cache.get(number) or self._read(number)
 
+    def _unread(self, number: int) -> Ranges:
+        return self._fork.unread(number * self.node_bytes, self.node_bytes)
+
     def _read(self, number: int) -> Node:
         if not 0 <= number < self._nodes:
             raise ReadError(f"node {number} lies outside a B-tree of {self._nodes} nodes")
         raw = self._fork.read(number * self.node_bytes, self.node_bytes)
         forward, _, kind, _, count = DESCRIPTOR.unpack_from(raw)
         if 2 * (count + 1) + DESCRIPTOR.size > self.node_bytes or kind not in (LEAF, INDEX, HEADER, MAP):
-            raise ReadError(f"node {number} of the B-tree is damaged")
+            raise ReadError(f"node {number} of the B-tree is damaged", self._unread(number))
         places = struct.unpack_from(f">{count + 1}H", raw, self.node_bytes - 2 * (count + 1))[::-1]
         in_order = all(low < high for low, high in pairwise(places))
         if not in_order or places[0] < DESCRIPTOR.size or places[-1] > self.node_bytes - 2 * (count + 1):
-            raise ReadError(f"node {number} of the B-tree is damaged")
+            raise ReadError(f"node {number} of the B-tree is damaged", self._unread(number))
         return Node(number, forward, kind, raw, places, self._fork.lost(number * self.node_bytes, self.node_bytes))
 
     def image_places(self, node: Node, offset: int, length: int) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from ntt.model import Extent
+from ntt.ranges import Ranges
 from ntt.readers.base import ReadError
 from ntt.readers.hfs.forks import ForkBytes, span
 
@@ -61,15 +62,16 @@ def open_packed(attribute: Attribute, resource: ForkBytes) -> OpenFile:
 class Refused:
     """A file of known size that cannot be unpacked."""
 
-    def __init__(self, size: int, reason: str) -> None:
+    def __init__(self, size: int, reason: str, unread: Ranges = ()) -> None:
         self.size = size
         self._reason = reason
+        self._unread = unread
 
     def read(self, _offset: int, _length: int) -> bytes:
-        raise ReadError(self._reason)
+        raise ReadError(self._reason, self._unread)
 
     def extents(self) -> Sequence[Extent]:
-        raise ReadError(self._reason)
+        raise ReadError(self._reason, self._unread)
 
 
 class PackedInline:
@@ -117,19 +119,21 @@ class PackedFork:
     def _unit_bytes(self, unit: int) -> bytes:
         if unit != self._unit:
             at, packed = self._place(unit)
-            self._content = unpacked(self._resource.read(at, packed), min(UNIT, self.size - unit * UNIT))
+            size = min(UNIT, self.size - unit * UNIT)
+            is_lost = bool(self._resource.unread(at, packed))
+            self._content = bytes(size) if is_lost else unpacked(self._resource.read(at, packed), size)
             self._unit = unit
         return self._content
 
     def _place(self, unit: int) -> tuple[int, int]:
         """Where a block lies in the fork. ReadError unless the table has as many blocks as the size needs."""
         if self._table_at < 0:
-            (data_at,) = struct.unpack(">I", self._resource.read(0, 4))
-            (units,) = struct.unpack("<I", self._resource.read(data_at + 4, 4))
+            (data_at,) = struct.unpack(">I", self._resource.certain(0, 4))
+            (units,) = struct.unpack("<I", self._resource.certain(data_at + 4, 4))
             if units != -(-self.size // UNIT):
                 raise ReadError(f"it has {units} compressed blocks where its size needs {-(-self.size // UNIT)}")
             self._table_at = data_at + 4
-        at, packed = struct.unpack("<II", self._resource.read(self._table_at + 4 + 8 * unit, 8))
+        at, packed = struct.unpack("<II", self._resource.certain(self._table_at + 4 + 8 * unit, 8))
         if not 0 < packed <= PACKED_LIMIT:
             raise ReadError("its table of compressed blocks is damaged")
         return self._table_at + at, packed

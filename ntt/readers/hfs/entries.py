@@ -80,7 +80,7 @@ class HfsEntries:
 
     def _streams(
         self, record: CatalogRecord, parent: int, name: bytes, new_inode: bool, duplicate: bool
-    ) -> Iterator[Entry]:
+    ) -> Iterator[Entry | WalkProblem]:
         kind = stat.S_IFMT(record.mode)
         size, target, first, attributes = 0, b"", -1, _finder_info(record)
         refused = False
@@ -88,6 +88,8 @@ class HfsEntries:
             size = record.data.size
             target = self._link_target(record)
             attributes = ()
+            if size and not target:
+                yield WalkProblem("bad_record", record.ino, name, "where the link leads to was not read")
         elif kind in (stat.S_IFCHR, stat.S_IFBLK):
             target = b"%d:%d" % (record.special >> 24, record.special & 0xFFFFFF)
         elif is_compressed(record):
@@ -115,8 +117,8 @@ class HfsEntries:
         return ((DECMPFS_NAME, attribute.value),) if attribute is not None else ()
 
     def _link_target(self, record: CatalogRecord) -> bytes:
-        file = self._files.opened(record)
-        return file.read(0, min(file.size, LINK_LIMIT)) if file.size else b""
+        """Empty if it was not all read."""
+        return self._files.certain(record, LINK_LIMIT)
 
     def _first_byte(self, pieces: Pieces, size: int) -> int:
         geometry = self._files.geometry

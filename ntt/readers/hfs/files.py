@@ -14,7 +14,7 @@ from ntt.readers.hfs.records import COMPRESSED, CatalogRecord, plus_pieces, shor
 from ntt.readers.hfs.volume import HfsVolume
 
 DATA_FORK, RESOURCE_FORK = 0x00, 0xFF
-CATALOG_FILE, ATTRIBUTES_FILE = 4, 8
+CATALOG_FILE, ALLOCATION_FILE, ATTRIBUTES_FILE = 4, 6, 8
 INLINE_ATTRIBUTE = 0x10
 DECMPFS_NAME = "com.apple.decmpfs"
 DECMPFS = DECMPFS_NAME.encode("utf-16-be")
@@ -47,6 +47,13 @@ class HfsFiles:
     def catalog(self) -> ForkBytes:
         return self._fork(CATALOG_FILE, DATA_FORK, self._volume.catalog)
 
+    def attributes(self) -> ForkBytes:
+        return self._fork(ATTRIBUTES_FILE, DATA_FORK, self._volume.attributes)
+
+    def allocation(self) -> ForkBytes:
+        """HFS+ has its map of blocks in a file."""
+        return self._fork(ALLOCATION_FILE, DATA_FORK, self._volume.allocation)
+
     def opened(self, record: CatalogRecord) -> OpenFile:
         """The content that a user sees. A compressed file that cannot be unpacked refuses to be read."""
         if not is_compressed(record):
@@ -57,7 +64,13 @@ class HfsFiles:
                 raise ReadError("it is compressed, and its compression header is missing")
             return open_packed(attribute, self._fork(record.ino, RESOURCE_FORK, record.resource))
         except ReadError as error:
-            return Refused(0, str(error))
+            return Refused(0, str(error), error.unread)
+
+    def certain(self, record: CatalogRecord, limit: int) -> bytes:
+        """The data fork, or as much of it; empty if some of that was not read."""
+        fork = self._fork(record.ino, DATA_FORK, record.data)
+        length = min(fork.size, limit)
+        return b"" if not length or fork.unread(0, length) else fork.read(0, length)
 
     def resource(self, record: CatalogRecord) -> OpenFile:
         return PlainFile(self._fork(record.ino, RESOURCE_FORK, record.resource))

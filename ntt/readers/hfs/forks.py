@@ -67,6 +67,23 @@ class ForkBytes:
             raise ReadError(f"the image cannot be read: {error}") from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def certain(self, offset: int, length: int) -> bytes:
+        """As `read`; ReadError, with where they lie, if not all of these bytes were read from the medium."""
+        unread = self.unread(offset, length)
+        if unread:
+            raise ReadError("a part of what describes it was not read", unread)
+        return self.read(offset, length)
+
+    def unread(self, offset: int, length: int) -> Ranges:
+        """The unread ones of these bytes, as places in the image."""
+        if not self.source.unread:
+            return ()
+        return normalised(
+            place
+            for piece in self.places(offset, length)
+            for place in within(self.source.unread, piece.image_offset, piece.image_offset + piece.image_length)
+        )
+
     def places(self, offset: int, length: int) -> list[Extent]:
         """Where bytes `[offset, offset+length)` lie, numbered from 0."""
         return part_of(self.extents, offset, length)

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from ntt.model import Entry, Extent, Structure, Volume, VolumeFacts, WalkProblem
-from ntt.ranges import Range
+from ntt.ranges import Range, within
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
 from ntt.readers.hfs.catalog import Catalog
 from ntt.readers.hfs.compressed import OpenFile
 from ntt.readers.hfs.entries import RESOURCE
 from ntt.readers.hfs.files import HfsFiles
 from ntt.readers.hfs.records import ROOT, HfsFormat, HfsPlusFormat
-from ntt.readers.hfs.volume import HfsVolume, volume_candidates
+from ntt.readers.hfs.surface import hfs_structures, hfs_used
+from ntt.readers.hfs.volume import HEADER_AT, HEADER_BYTES, HfsVolume, volume_candidates
 from ntt.readers.hfs.walk import PRIVATE_FILES, PRIVATE_FOLDERS, HfsWalk
 
 
@@ -90,10 +91,10 @@ class HfsReader:
         return self._catalog.form.shown(root.name).decode("utf-8", "replace") if root is not None else ""
 
     def structures(self) -> Iterator[Structure]:
-        return iter(())  # none of them is known
+        return hfs_structures(self._source, self._volume, self._files)
 
     def used(self) -> Iterator[Range] | None:
-        return None
+        return hfs_used(self._source, self._volume, self._files)
 
     def close(self) -> None:
         """Forgets the open file; the image stays open, it belongs to the caller."""
@@ -103,16 +104,18 @@ class HfsReader:
 def _opened(source: ImageSource, volume: Volume) -> tuple[HfsVolume, HfsFiles, Catalog]:
     """The first header whose catalog opens."""
     reason = "neither the volume header nor its copy at the end is one"
+    header = volume.offset_bytes + HEADER_AT
+    unread = within(source.unread, header, header + HEADER_BYTES)
     try:
         for found in volume_candidates(source, volume.offset_bytes, volume.size_bytes):
             files = HfsFiles(source, found)
             try:
                 return found, files, Catalog(files.catalog(), HfsPlusFormat() if found.is_plus else HfsFormat())
             except ReadError as error:
-                reason = str(error)
+                reason, unread = str(error), error.unread or unread
     except (OSError, OverflowError) as error:
         reason = f"the image cannot be read: {error}"
-    raise ReadError(reason)
+    raise ReadError(reason, unread)
 
 
 def open_volume(source: ImageSource, volume: Volume, _advance: Callable[[int], None]) -> VolumeReader:

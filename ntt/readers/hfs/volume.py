@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ntt.model import VolumeFacts
+from ntt.ranges import Ranges, normalised
 from ntt.readers.base import ImageSource
 from ntt.readers.hfs.forks import NO_FORK, Fork, Geometry
 from ntt.readers.hfs.records import plus_fork, short_pieces, unix_time
@@ -26,7 +27,11 @@ ALTERNATE = "the first volume header is damaged: its copy at the end of the volu
 
 @dataclass(frozen=True, slots=True)
 class HfsVolume:
-    """`offset_bytes`: where the volume, an embedded one inside its wrapper, begins in the image."""
+    """`offset_bytes`: where the volume, an embedded one inside its wrapper, begins in the image.
+
+    `bitmap_at`: of classic HFS, where its map of blocks begins; -1: it is the `allocation` file. `journal`: places
+    of the journal and of what describes it.
+    """
 
     is_plus: bool
     offset_bytes: int
@@ -35,6 +40,16 @@ class HfsVolume:
     overflow: Fork
     attributes: Fork
     facts: VolumeFacts
+    allocation: Fork = NO_FORK
+    bitmap_at: int = -1
+    journal: Ranges = ()
+
+    @property
+    def headers(self) -> tuple[int, int]:
+        """Where the header is in the image, and its copy."""
+        geometry = self.geometry
+        end = geometry.first_byte + geometry.blocks * geometry.block_bytes
+        return self.offset_bytes + HEADER_AT, end - HEADER_AT if self.is_plus else end
 
 
 def volume_candidates(source: ImageSource, offset_bytes: int, size_bytes: int) -> Iterator[HfsVolume]:
@@ -54,7 +69,9 @@ def volume_candidates(source: ImageSource, offset_bytes: int, size_bytes: int) -
 
 def _places(offset_bytes: int, size_bytes: int) -> tuple[tuple[int, tuple[str, ...]], ...]:
     end = offset_bytes + size_bytes // 512 * 512
-    return (offset_bytes + HEADER_AT, ()), (max(end - HEADER_AT, offset_bytes), (ALTERNATE,))
+    last = max(end - HEADER_AT, offset_bytes)
+    # classic HFS counts its copy as none of its blocks: it stands behind them
+    return (offset_bytes + HEADER_AT, ()), (last, (ALTERNATE,)), (end, (ALTERNATE,))
 
 
 def _classic(block: bytes, offset_bytes: int, oddities: tuple[str, ...]) -> Iterator[HfsVolume]:
@@ -87,6 +104,7 @@ def _classic(block: bytes, offset_bytes: int, oddities: tuple[str, ...]) -> Iter
         Fork(int.from_bytes(block[130:134], "big"), short_pieces(block, 134)),
         NO_FORK,
         facts,
+        bitmap_at=offset_bytes + int.from_bytes(block[14:16], "big") * 512,
     )
 
 
@@ -131,7 +149,10 @@ def _plus(source: ImageSource, block: bytes, offset_bytes: int, oddities: tuple[
     )
     geometry = Geometry(offset_bytes, block_bytes, blocks)
     forks = plus_fork(block, 272), plus_fork(block, 192), plus_fork(block, 352)
-    yield HfsVolume(True, offset_bytes, geometry, *forks, facts)
+    allocation = plus_fork(block, 112)
+    pieces = _journal_places(source, offset_bytes, offset_bytes + journal_block * block_bytes, block_bytes)
+    kept = pieces if attributes & JOURNALED else ()
+    yield HfsVolume(True, offset_bytes, geometry, *forks, facts, allocation, journal=kept)
 
 
 def _journal(source: ImageSource, info_at: int, offset_bytes: int) -> tuple[str, bool]:
@@ -148,6 +169,13 @@ def _journal(source: ImageSource, info_at: int, offset_bytes: int) -> tuple[str,
     if start == end:
         return "journaled", False
     return "journaled; the journal holds changes that were never carried out, and is not replayed", True
+
+
+def _journal_places(source: ImageSource, offset_bytes: int, info_at: int, block_bytes: int) -> Ranges:
+    start, size = struct.unpack(">QQ", source.read(info_at + 36, 16))
+    if start >= 1 << 60 or size >= 1 << 60:
+        start, size = 0, 0
+    return normalised(((info_at, info_at + block_bytes), (offset_bytes + start, offset_bytes + start + size)))
 
 
 def _serial(identifier: bytes) -> str:

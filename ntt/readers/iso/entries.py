@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from ntt.model import Entry
+from ntt.ranges import Ranges
+from ntt.readers.iso.account import Account
 from ntt.readers.iso.extensions import finder_attributes, xa_remark
 from ntt.readers.iso.files import (
     BUCKET_BYTES,
@@ -15,6 +17,7 @@ from ntt.readers.iso.files import (
     FileParts,
     directory_mode,
     file_parts,
+    lost_file,
     mode_remark,
     outside_remark,
 )
@@ -23,13 +26,17 @@ from ntt.readers.iso.rockridge import RockRidge
 
 
 class Named(msgspec.Struct, frozen=True, gc=False):
-    """What a directory says about one name: several records only for a multi-extent file."""
+    """What a directory says about one name: several records only for a multi-extent file.
+
+    `lost`: what of the directory was not read and may hold more records of it.
+    """
 
     parent_ino: int
     records: Sequence[DirectoryRecord]
     rock_ridge: RockRidge
     name: bytes
     duplicate: bool
+    lost: Ranges = ()
 
     @property
     def record(self) -> DirectoryRecord:
@@ -58,16 +65,25 @@ def directory_entry(named: Named, geometry: Geometry) -> Entry:
 
 
 class FileEntries:
-    """Makes the entries of files in the order of the walk; remembers only those that PX calls hard-linked."""
+    """Makes the entries of files in the order of the walk; remembers only those that PX calls hard-linked.
 
-    def __init__(self, geometry: Geometry) -> None:
+    What the records say to be in use goes to the account. `missed`: see `IsoVolume`.
+    """
+
+    def __init__(self, geometry: Geometry, account: Account, missed: Ranges) -> None:
         self._geometry = geometry
+        self._account = account
+        self._missed = missed
         self._links: dict[tuple[int, int, int, int], int] = {}
 
     def entry(self, named: Named, directory_start: int) -> Entry:
         """`directory_start`: position of the directory that holds the records."""
         record, rock_ridge = named.record, named.rock_ridge
-        found = file_parts(named.records, rock_ridge, self._geometry)
+        self._take(named.records)
+        if named.lost:
+            found = lost_file(rock_ridge, named.lost)
+        else:
+            found = file_parts(named.records, rock_ridge, self._geometry, self._missed)
         ino = record.position // BUCKET_BYTES
         if record.position == directory_start:
             ino |= FIRST_RECORD
@@ -90,6 +106,15 @@ class FileEntries:
             finder_attributes(record.system_use) if b"AA" in record.system_use else (),
         )
 
+    def _take(self, records: Sequence[DirectoryRecord]) -> None:
+        offset, block_bytes = self._geometry.offset_bytes, self._geometry.block_bytes
+        for record in records:
+            if record.size_bytes:
+                start = offset + (record.first_block - record.attribute_blocks) * block_bytes
+                blocks = record.attribute_blocks - (-record.size_bytes // block_bytes)
+                self._account.contents.add(start, start + blocks * block_bytes)
+                self._account.is_complete &= not record.interleaved
+
     def _first_link(self, ino: int, rock_ridge: RockRidge, found: FileParts) -> int:
         """Equal content alone is no hard link, writers store it once; nor is an equal serial (RRIP 1.12) alone."""
         start = found.parts[0][0] if found.parts else -1
@@ -108,7 +133,9 @@ def remarks_on(named: Named, geometry: Geometry) -> list[str]:
         return remarks
     if remark := outside_remark(named.records, geometry):
         remarks.append(remark)
-    if named.records[-1].flags & FLAG_MULTI_EXTENT:
+    if named.lost:
+        remarks.append("a part of its records was not read: how large it is and where it lies is unknown")
+    elif named.records[-1].flags & FLAG_MULTI_EXTENT:
         remarks.append("a part of this multi-extent file is missing")
     if named.record.interleaved:
         remarks.append("interleaved file, its content is not read")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ntt.ranges import Ranges
 from ntt.readers.iso.records import FLAG_MULTI_EXTENT, DirectoryRecord, Geometry
 from ntt.readers.iso.rockridge import RockRidge
 
@@ -19,17 +20,30 @@ _FILE_TYPES = (stat.S_IFREG, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IF
 
 
 class FileParts(msgspec.Struct, frozen=True, gc=False):
-    """`parts` are (image offset, bytes) in file order, empty ones left out; `refusal` is empty for a readable file."""
+    """`parts` are (image offset, bytes) in file order, empty ones left out; `refusal` is empty for a readable file.
+
+    `unread`: what of the image would have told its size and place, if that was not read.
+    """
 
     mode: int
     size: int
     parts: tuple[tuple[int, int], ...]
     refusal: str
+    unread: Ranges = ()
 
 
-def file_parts(records: Sequence[DirectoryRecord], rock_ridge: RockRidge, geometry: Geometry) -> FileParts:
-    """The file that these records describe: more than one only for a multi-extent file (ECMA-119, 6.5.1)."""
+def file_parts(
+    records: Sequence[DirectoryRecord], rock_ridge: RockRidge, geometry: Geometry, missed: Ranges = ()
+) -> FileParts:
+    """The file that these records describe: more than one only for a multi-extent file (ECMA-119, 6.5.1).
+
+    `missed`: see `IsoVolume`.
+    """
+    if missed and not records[0].size_bytes:
+        return FileParts(DEFAULT_FILE_MODE, 0, (), "whether it is a link was not read", missed)
     mode = file_mode(rock_ridge)
+    if rock_ridge.lost and _may_be_another(records[0], rock_ridge):
+        return FileParts(stat.S_IFREG | mode & 0o7777, 0, (), "what it is was not read", rock_ridge.lost)
     if not stat.S_ISREG(mode):
         size = len(rock_ridge.target or b"") if stat.S_ISLNK(mode) else 0
         return FileParts(mode, size, (), "not a regular file")
@@ -40,6 +54,19 @@ def file_parts(records: Sequence[DirectoryRecord], rock_ridge: RockRidge, geomet
     )
     size = parts[0][1] if len(parts) == 1 else sum(part[1] for part in parts)
     return FileParts(mode, size, parts, _refusal(records, rock_ridge, geometry, size))
+
+
+def lost_file(rock_ridge: RockRidge, unread: Ranges) -> FileParts:
+    """One of whose records at least one was not read, so that its size and place are unknown."""
+    mode = stat.S_IFREG | file_mode(rock_ridge) & 0o7777
+    return FileParts(mode, 0, (), "a part of its records is missing: it was not read", unread)
+
+
+def _may_be_another(record: DirectoryRecord, rock_ridge: RockRidge) -> bool:
+    """Whether this record may stand for a link, a device or a directory: its continuation area may have said so."""
+    if rock_ridge.mode:
+        return stat.S_ISDIR(rock_ridge.mode) and rock_ridge.child_block < 0
+    return not record.size_bytes
 
 
 def file_mode(rock_ridge: RockRidge) -> int:

@@ -15,7 +15,7 @@ FLAG_MULTI_EXTENT = 0x80
 OWN_IDENTIFIER = b"\x00"  # the record of the directory itself, "."
 PARENT_IDENTIFIER = b"\x01"  # the record of the directory above, ".."
 
-_SHORTEST_RECORD = 34
+SHORTEST_RECORD = 34
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 # length, extended attribute blocks, extent, size, date, flags, unit, gap, identifier length
 _LITTLE_ENDIAN = struct.Struct("<BBI4xI4x7sBBB4xB")
@@ -46,6 +46,7 @@ class DirectoryRecord(msgspec.Struct, frozen=True, gc=False):
     identifier: bytes
     system_use: bytes
     remark: str  # what is odd about it; empty when nothing is
+    attribute_blocks: int = 0  # before the first block
 
     @property
     def is_directory(self) -> bool:
@@ -75,8 +76,8 @@ def parse_sector(sector: bytes, position: int, geometry: Geometry) -> tuple[list
     at, end = 0, len(sector)
     while at < end and sector[at]:
         length = sector[at]
-        if length < _SHORTEST_RECORD or at + length > end:
-            fault = "too short" if length < _SHORTEST_RECORD else "crosses the end of its sector"
+        if length < SHORTEST_RECORD or at + length > end:
+            fault = "too short" if length < SHORTEST_RECORD else "crosses the end of its sector"
             return records, f"record of {length} bytes at byte {position + at} {fault}"
         _, attribute_blocks, block, size, recorded, flags, unit, gap, name_length = _LITTLE_ENDIAN.unpack_from(
             sector, at
@@ -102,6 +103,7 @@ def parse_sector(sector: bytes, position: int, geometry: Geometry) -> tuple[list
                 sector[at + 33 : name_end],
                 sector[use_at : at + length],
                 remark,
+                attribute_blocks,
             )
         )
         at += length

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import msgspec
 
+from ntt.ranges import Ranges
 from ntt.readers.iso.records import digits_time, recorded_time
 
-# Block, offset in it, length -> the bytes of a continuation area, and a remark when they are not all to be had.
-Continuation = Callable[[int, int, int], tuple[bytes, str]]
+# Block, offset in it, length -> the bytes of a continuation area, a remark when they are not all to be had, and what of
+# the image was not read.
+Continuation = Callable[[int, int, int], tuple[bytes, str, Ranges]]
 
 _MOST_AREAS = 64  # continuation areas of one record; a loop or a hostile chain ends here
 _WORD = struct.Struct("<4xI")
@@ -21,7 +23,10 @@ _TF_MODIFY, _TF_LONG = 0x02, 0x80
 
 
 class RockRidge(msgspec.Struct, frozen=True, gc=False):
-    """What a record says beyond ISO 9660. `mode` 0: no PX; `mtime_s` None: no modify time; `child_block` -1: no CL."""
+    """What a record says beyond ISO 9660. `mode` 0: no PX; `mtime_s` None: no modify time; `child_block` -1: no CL.
+
+    `lost`: what of its continuation areas was not read; then it may say more. `target` is None unless it is whole.
+    """
 
     name: bytes = b""
     mode: int = 0
@@ -37,6 +42,7 @@ class RockRidge(msgspec.Struct, frozen=True, gc=False):
     relocated: bool = False
     sparse: bool = False
     remarks: tuple[str, ...] = ()
+    lost: Ranges = ()
 
 
 NOTHING = RockRidge()
@@ -55,10 +61,11 @@ def parse_system_use(area: bytes, continuation: Continuation) -> RockRidge:
             reading.remarks.append(f"its continuation areas do not end (block {place[0]})")
             break
         seen.add(place)
-        more, remark = continuation(*place)
+        more, remark, lost = continuation(*place)
+        reading.take(more, is_cut=bool(lost))
+        reading.lost = lost
         if remark:
             reading.remarks.append(remark)
-        reading.take(more)
     return reading.result()
 
 
@@ -93,6 +100,7 @@ class _Reading:
         "gid",
         "glued",
         "links",
+        "lost",
         "mode",
         "mtime_ns",
         "mtime_s",
@@ -103,6 +111,7 @@ class _Reading:
         "serial",
         "sparse",
         "target",
+        "target_ends",
         "uid",
     )
 
@@ -112,6 +121,8 @@ class _Reading:
         self.links = 1
         self.mtime_s: int | None = None
         self.target: bytearray | None = None
+        self.target_ends = False
+        self.lost: Ranges = ()
         self.glued = True  # the next component of the target follows without a slash
         self.device = b""
         self.child_block = -1
@@ -119,13 +130,13 @@ class _Reading:
         self.remarks: list[str] = []
         self.next_area: tuple[int, int, int] | None = None
 
-    def take(self, area: bytes) -> None:
+    def take(self, area: bytes, *, is_cut: bool = False) -> None:
         """SUSP 5: signature, length, version, data; ST or fewer than four bytes end the area."""
         at, end = 0, len(area)
         while at + 4 <= end:
             length = area[at + 2]
             if length < 4 or at + length > end:
-                if any(area[at:]):
+                if any(area[at:]) and not is_cut:
                     self.remarks.append("its system use area is broken")
                 return
             signature = area[at : at + 2]
@@ -150,12 +161,13 @@ class _Reading:
             self.serial,
             self.mtime_s,
             self.mtime_ns,
-            None if self.target is None else bytes(self.target),
+            None if self.target is None or (self.lost and not self.target_ends) else bytes(self.target),
             self.device,
             self.child_block,
             self.relocated,
             self.sparse,
             tuple(self.remarks),
+            self.lost,
         )
 
     def continues(self, entry: bytes) -> None:
@@ -183,6 +195,7 @@ class _Reading:
 
     def symbolic_link(self, entry: bytes) -> None:
         """RRIP 4.1.3: components, each perhaps continued in the next, across entries."""
+        self.target_ends = not entry[4] & 0x01
         target = self.target = bytearray() if self.target is None else self.target
         at = 5
         while at + 2 <= len(entry):

@@ -13,11 +13,14 @@ from typing import NamedTuple
 
 from ntt.ranges import within
 from ntt.readers.base import ImageSource
-from ntt.readers.iso.records import OWN_IDENTIFIER, SECTOR_BYTES
+from ntt.readers.iso.lost_descriptor import searched_root
+from ntt.readers.iso.records import OWN_IDENTIFIER, SECTOR_BYTES, Geometry
 
 _DESCRIPTORS_AT = 16 * SECTOR_BYTES  # behind the start of a session (ECMA-119, 6.2.1)
 _FIRST_COPY = 32 * SECTOR_BYTES
 _PRIMARY = b"\x01CD001\x01"
+_FOLLOWING = (b"\x00CD001\x01", b"\x02CD001\x01", b"\xffCD001\x01")  # boot record, supplementary, terminator
+_RECORD_BYTES = 34
 _SCANNED_WHOLE_BYTES = 1229 << 20  # a CD with room to spare; sessions may begin at any sector of it
 _ALIGNMENT_BYTES = 16 * SECTOR_BYTES  # of sessions on larger media: their error correction spans 16 sectors
 _LOOK_BACK = 64  # such steps from a tree to the descriptors of its session
@@ -81,6 +84,8 @@ class _Disc:
     def session(self, start: int) -> _Session | None:
         """The session that begins at `start`, if its descriptor, its root and its path table agree on that."""
         descriptor = self._read(start + _DESCRIPTORS_AT, SECTOR_BYTES)
+        if not any(descriptor) and start >= 0 and self._is_unread(start + _DESCRIPTORS_AT, SECTOR_BYTES):
+            return self._by_root(start)
         block_bytes = int.from_bytes(descriptor[128:130], "little")
         if descriptor[:7] != _PRIMARY or block_bytes not in (512, 1024, 2048):
             return None
@@ -93,6 +98,16 @@ class _Disc:
             return None
         end = min(end for end in (blocks * block_bytes, start + blocks * block_bytes) if end > start or not blocks)
         return _Session(start, root, end, table, root_block, descriptor[156:190])
+
+    def _by_root(self, start: int) -> _Session | None:
+        """A session whose descriptor was not read, by the first root directory behind it that names its own place."""
+        geometry = Geometry(self._offset_bytes, SECTOR_BYTES, self._size_bytes)
+        found = searched_root(self._source, geometry, start)
+        if found is None:
+            return None
+        block = found.record.first_block
+        root = block * SECTOR_BYTES
+        return _Session(start, root, root, root, block, self._read(root, _RECORD_BYTES))
 
     def sessions(self, first: _Session | None, begin: int) -> Iterator[_Session]:
         """Those that start at `begin` or behind, but not at the disc's start; `first` is what is found there."""
@@ -116,15 +131,25 @@ class _Disc:
             yield newest
 
     def _every_sector(self, begin: int) -> Iterator[int]:
+        """Last those whose primary descriptor was not read, by the descriptor that follows it."""
         at = _DESCRIPTORS_AT + begin
+        lost: list[int] = []
         while at < self._size_bytes:
             chunk = self._read(at, min(_CHUNK_BYTES, self._size_bytes - at))
+            for mark in _FOLLOWING if self._source.unread else ():
+                place = chunk.find(mark)
+                while place >= 0 and len(lost) < _MOST_SESSIONS:
+                    before = at + place - SECTOR_BYTES
+                    if place % SECTOR_BYTES == 0 and self._is_unread(before, SECTOR_BYTES):
+                        lost.append(before - _DESCRIPTORS_AT)
+                    place = chunk.find(mark, place + 1)
             place = chunk.find(_PRIMARY)
             while place >= 0:
                 if place % SECTOR_BYTES == 0:
                     yield at + place - _DESCRIPTORS_AT
                 place = chunk.find(_PRIMARY, place + 1)
             at += _CHUNK_BYTES
+        yield from (start for start in lost if start >= begin)
 
     def _newest(self, first: _Session) -> _Session | None:
         """The session that sector 16 has a copy of: its own descriptors stand not far before its tree."""

@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ntt.model import Entry, WalkProblem
-from ntt.ranges import normalised, total, within
+from ntt.ranges import Ranges, normalised, total, within
 from ntt.readers.base import ImageSource
+from ntt.readers.iso.account import Account
 from ntt.readers.iso.entries import FileEntries, Named, directory_entry, remarks_on
 from ntt.readers.iso.files import BUCKET_BYTES
 from ntt.readers.iso.records import (
     FLAG_MULTI_EXTENT,
     OWN_IDENTIFIER,
-    PARENT_IDENTIFIER,
     SECTOR_BYTES,
     DirectoryRecord,
     parse_sector,
 )
-from ntt.readers.iso.rockridge import NOTHING
+from ntt.readers.iso.rockridge import NOTHING, RockRidge
+from ntt.readers.iso.trees import OtherTrees, readable_part
 from ntt.readers.iso.volume import ROCK_RIDGE, IsoVolume, SystemUse
 
 _LARGEST_DIRECTORY = 256 << 20
@@ -30,6 +31,18 @@ _MOST_REMARKS = 20  # per directory; the rest is counted
 _RELOCATION_DIRECTORIES = (b"rr_moved", b".rr_moved")
 
 Found = Entry | WalkProblem
+
+
+@dataclass(slots=True)
+class _Listing:
+    """How far a directory is listed: `group` are the records of a multi-extent file, as far as they have been met.
+
+    `gap`: what of the sector before was not read. `broken`: the first record of a file that broke off there.
+    """
+
+    group: list[DirectoryRecord] = field(default_factory=list)
+    gap: Ranges = ()
+    broken: DirectoryRecord | None = None
 
 
 @dataclass(slots=True)
@@ -51,14 +64,17 @@ class IsoWalk:
     """One walk over one volume. Keeps the blocks of the directories and the hard links met, not the files.
 
     What is found is collected in `_out` sector by sector: a call per entry would cost more than its parsing.
+    `account` is told what is in use; it is complete only if every directory was listed wholly.
     """
 
-    def __init__(self, source: ImageSource, volume: IsoVolume) -> None:
+    def __init__(self, source: ImageSource, volume: IsoVolume, account: Account, trees: OtherTrees) -> None:
         self._source = source
         self._volume = volume
         self._geometry = volume.geometry
         self._system_use = SystemUse(source, volume)
-        self._files = FileEntries(volume.geometry)
+        self._account = account
+        self._trees = trees
+        self._files = FileEntries(volume.geometry, account, volume.missed)
         self._out: list[Found] = []
         self._pending: list[_Directory] = []
         self._relocated: list[tuple[_Directory, Named]] = []  # marked RE: shown where a CL entry names them
@@ -92,7 +108,10 @@ class IsoWalk:
         except OSError:  # told when the directory is listed
             rock_ridge = NOTHING
         named = Named(start // BUCKET_BYTES, (root,), rock_ridge, b"", False)
+        doubt = self._volume.doubt
         self._enter(_Directory(start, directory_entry(named, self._geometry)))
+        if doubt:
+            self._out.append(WalkProblem("directory_damaged", start // BUCKET_BYTES, b"", doubt))
 
     def _own_record(self, start: int) -> DirectoryRecord | None:
         try:
@@ -104,6 +123,8 @@ class IsoWalk:
 
     def _enter(self, directory: _Directory) -> None:
         self._claimed.add(directory.start // self._geometry.block_bytes)
+        size_bytes = min(directory.entry.size, _LARGEST_DIRECTORY)
+        self._account.directory(directory.ino, self._geometry.offset_bytes + directory.start, size_bytes)
         if directory.hidden_in is None:
             self._out.append(directory.entry)
         self._pending.append(directory)
@@ -123,6 +144,7 @@ class IsoWalk:
         record = named.record
         if not record.size_bytes or not self._geometry.inside(record.first_block, 1):
             detail = f"its directory (block {record.first_block}, {record.size_bytes} bytes) is not on the medium"
+            self._account.is_complete = False
             self._remark(holder, named.name, detail)
             return
         entry = directory_entry(named, self._geometry)
@@ -161,10 +183,11 @@ class IsoWalk:
         inside = self._geometry.inside(block, 1)
         own = self._own_record(block * self._geometry.block_bytes) if inside else None
         if own is None:
+            self._account.is_complete = False
             self._remark(holder, named.name, f"relocated directory: none begins at block {block}")
             return
         record = msgspec.structs.replace(own, first_block=block)
-        rock_ridge = self._system_use.of(own)
+        rock_ridge = self._use_of(own, own.position // BUCKET_BYTES)
         self._subdirectory(holder, Named(holder.ino, (record,), rock_ridge, named.name, named.duplicate))
 
     def _adopt_one(self) -> bool:
@@ -187,16 +210,17 @@ class IsoWalk:
     # ---- the records of one directory
 
     def _list(self, directory: _Directory) -> Iterator[Found]:
-        group: list[DirectoryRecord] = []  # of a multi-extent file, as far as it has been met
+        listing = _Listing()
         try:
             for position, sector in self._sectors(directory.start, self._checked_size(directory)):
                 if not self._claim(directory, position, sector):
                     break
-                group = self._list_sector(directory, position, sector, group)
+                self._list_sector(directory, position, sector, listing)
                 yield from self._given_out()
-            if group:
-                self._close(directory, group)
+            if listing.group:
+                self._close(directory, listing.group, listing.gap)
         except OSError as failed:
+            self._account.is_complete = False
             detail = f"the image cannot be read: {failed}"
             self._out.append(WalkProblem("directory_unreadable", directory.ino, directory.entry.name, detail))
         if directory.remarks > _MOST_REMARKS:
@@ -205,39 +229,67 @@ class IsoWalk:
         directory.names = set()
         yield from self._given_out()
 
-    def _list_sector(
-        self, directory: _Directory, position: int, sector: bytes, group: list[DirectoryRecord]
-    ) -> list[DirectoryRecord]:
-        """Returns the records of a multi-extent file whose end is in the next sector."""
+    def _list_sector(self, directory: _Directory, position: int, sector: bytes, listing: _Listing) -> None:
+        """Leaves in `listing` the records of a multi-extent file whose end is in the next sector."""
+        start = self._geometry.offset_bytes + position
+        whole, gap = len(sector), listing.gap
+        sector = readable_part(self._source, start, sector)
+        listing.gap = within(self._source.unread, start + len(sector), start + whole) if len(sector) < whole else ()
         records, fault = parse_sector(sector, position, self._geometry)
+        if fault and listing.gap:
+            fault = "a record reaches into bytes that were not read"
         for record in records:
-            if group and not record.continues(group[0]):
-                self._close(directory, group)
-                group = []
-            if record.identifier in (OWN_IDENTIFIER, PARENT_IDENTIFIER):
+            if listing.group and not record.continues(listing.group[0]):
+                self._close(directory, listing.group)
+                listing.group, gap = [], ()
+            if not record.is_named:
+                self._own_areas(record)
                 continue
-            if record.flags & FLAG_MULTI_EXTENT and not record.is_directory:
-                group.append(record)
+            if gap and not listing.group and self._belongs_before(record, listing):
                 continue
-            self._close(directory, (*group, record))
-            group = []
+            listing.group.append(record)
+            if not record.flags & FLAG_MULTI_EXTENT or record.is_directory:
+                self._close(directory, listing.group, gap if self._may_lack_parts(listing.group, gap) else ())
+                listing.group, gap, listing.broken = [], (), None
         if fault:
+            self._account.is_complete = False
             self._remark(directory, directory.entry.name, fault)
-        if group and (fault or not records):  # what follows a gap need not be the next part
-            self._close(directory, group)
-            group = []
-        return group
+        if listing.group and (fault or not records or listing.gap):  # what follows a gap need not be the next part
+            self._close(directory, listing.group, listing.gap)
+            listing.broken = listing.group[0]
+            listing.group = []
 
-    def _close(self, directory: _Directory, records: Sequence[DirectoryRecord]) -> None:
-        """All records of a name are there: out it goes."""
-        record = records[0]
+    def _belongs_before(self, record: DirectoryRecord, listing: _Listing) -> bool:
+        """Whether this goes on with the file whose records broke off at the gap, and which was told already."""
+        return listing.broken is not None and record.continues(listing.broken)
+
+    def _may_lack_parts(self, group: Sequence[DirectoryRecord], gap: Ranges) -> bool:
+        """Whether the first file behind a gap may have begun in it."""
+        return bool(gap) and not group[0].is_directory and self._trees.may_continue(group[0].first_block)
+
+    def _own_areas(self, record: DirectoryRecord) -> None:
+        """What the record of a directory in itself says, its own record in the one above says too."""
+        if b"CE" in record.system_use:
+            self._system_use.of(record)
+            for start, end, _ in self._system_use.areas:
+                self._account.spare_areas.add(start, end)
+
+    def _use_of(self, record: DirectoryRecord, ino: int) -> RockRidge:
         rock_ridge = self._system_use.of(record)
+        for start, end, lost in self._system_use.areas:
+            self._account.continuation(ino, start, end, lost)
+        return rock_ridge
+
+    def _close(self, directory: _Directory, records: Sequence[DirectoryRecord], lost: Ranges = ()) -> None:
+        """All records of a name are there, or all but those in `lost`: out it goes."""
+        record = records[0]
+        rock_ridge = self._use_of(record, record.position // BUCKET_BYTES)
         name = rock_ridge.name or self._volume.name_of(record.identifier)
         if record.is_associated:
             name += RESOURCE_FORK
         duplicate = name in directory.names
         directory.names.add(name)
-        named = Named(directory.ino, records, rock_ridge, name, duplicate)
+        named = Named(directory.ino, tuple(records), rock_ridge, name, duplicate, lost)
         if directory.hidden_in is not None and not rock_ridge.relocated:
             self._show(directory)
         for remark in remarks_on(named, self._geometry):
@@ -277,6 +329,7 @@ class IsoWalk:
         if not lost and size < claimed:
             detail = f"it claims {claimed} bytes, only the first {size} are listed"
         if detail:
+            self._account.is_complete = False
             self._out.append(WalkProblem("directory_damaged", directory.ino, directory.entry.name, detail))
         return size
 
@@ -296,6 +349,7 @@ class IsoWalk:
             blocks = blocks[1:]  # its first block was claimed when it was met
         begins_another = position != directory.start and _is_own_record(sector, first)
         if begins_another or not self._claimed.isdisjoint(blocks):
+            self._account.is_complete = False
             detail = f"at block {first} it runs into another directory, the rest is not listed"
             self._remark(directory, directory.entry.name, detail)
             return False

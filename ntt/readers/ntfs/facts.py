@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import pytsk3
-
 from ntt.model import Extent, VolumeFacts
 from ntt.readers.allocation import bits_set, unread_bytes
 from ntt.readers.base import ImageSource, ReadError
-from ntt.readers.boot_sectors import NtfsGeometry, ntfs_geometry
-from ntt.readers.ntfs.records import DATA, EPOCH_1601, STANDARD_INFORMATION, MasterFileTable
-from ntt.readers.tsk_extents import HOLE, part_of, run_extents
-from ntt.readers.tsk_volume import TskVolume
+from ntt.readers.boot_sectors import NtfsGeometry
+from ntt.readers.ntfs.attributes import NtfsAttributes
+from ntt.readers.ntfs.indexes import NtfsIndexes
+from ntt.readers.ntfs.mft import MasterFileTable
+from ntt.readers.ntfs.records import DATA, EPOCH_1601, STANDARD_INFORMATION
+from ntt.readers.tsk_extents import HOLE, part_of
 
 BITMAP, VOLUME_INFORMATION = 0xB0, 0x70
 MFT, MIRROR, LOG_FILE, VOLUME, ROOT, CLUSTERS, EXTEND = 0, 1, 2, 3, 5, 6, 11
@@ -24,8 +24,6 @@ FIRST_FREE_RECORD = 24  # below: the file system's own files and what is kept fr
 MIRRORED_RECORDS = 4
 NAMES_LIMIT = 4096
 LOG_PAGE, NO_CLIENT, VOLUME_IS_CLEAN = 4096, 0xFFFF, 0x2
-META_DIRECTORY = int(pytsk3.TSK_FS_META_TYPE_DIR)
-NAME_ALLOCATED = int(pytsk3.TSK_FS_NAME_FLAG_ALLOC)
 FAILURES = (OSError, OverflowError, ReadError, ValueError, struct.error)
 Answer = TypeVar("Answer")
 
@@ -35,7 +33,8 @@ class _Ntfs:
     """The volume with what its boot sector says; `oddities` grows while it is looked at."""
 
     source: ImageSource
-    volume: TskVolume
+    attributes: NtfsAttributes
+    indexes: NtfsIndexes
     records: MasterFileTable
     geometry: NtfsGeometry
     oddities: list[str] = field(default_factory=list)
@@ -46,16 +45,16 @@ class _Ntfs:
         return (self.geometry.size_bytes - self.geometry.sector_bytes) // self.geometry.cluster_bytes
 
     def extents(self, ino: int, kind: int) -> list[Extent]:
-        """Where the unnamed attribute of this type lies, up to the end of its clusters; ReadError without it."""
-        record = self.records.record(ino)
-        found = record.first(kind)
-        if found is not None and found.is_resident:
-            return list(part_of(record.extents, *found.value_range))
-        runs = self.volume.runs(ino, frozenset({kind}))
-        if not runs:
+        """Where the unnamed attribute of this type lies; ReadError without it."""
+        found = self.attributes.find(ino, kind)
+        if found is None:
             raise ReadError(f"record {ino} has no attribute 0x{kind:X}")
-        size = sum(run.blocks for run in runs) * self.volume.block_size
-        return run_extents(runs, self.volume.block_size, self.volume.offset_bytes, size)
+        return self.attributes.extents(found)
+
+    def size(self, ino: int) -> int:
+        """Bytes of the unnamed content, 0 without any."""
+        found = self.attributes.find(ino, DATA)
+        return 0 if found is None else found.size
 
     def read(self, extents: Sequence[Extent], start: int, length: int) -> bytes:
         """Bytes of an attribute that were all read from the medium; ReadError where they were not."""
@@ -67,18 +66,18 @@ class _Ntfs:
         return content
 
 
-def ntfs_facts(volume: TskVolume, records: MasterFileTable, label: str) -> VolumeFacts:
+def ntfs_facts(attributes: NtfsAttributes, indexes: NtfsIndexes, geometry: NtfsGeometry, label: str) -> VolumeFacts:
     """Reads the two bitmaps, at most 64 MiB each. Never raises: what cannot be read is None, with a sentence.
 
     `entries` are the records in use from 24 on, without those of `$Extend`: files and folders, but also the second
     records of files whose attributes did not fit into one.
     """
+    source = attributes.source
     try:
-        boot = volume.source.read(volume.offset_bytes, 512)
-        geometry = ntfs_geometry(boot)
+        boot = source.read(attributes.offset_bytes, 512)
     except FAILURES as error:
         return VolumeFacts("ntfs", label, oddities=(f"the boot sector cannot be read: {error}",))
-    ntfs = _Ntfs(volume.source, volume, records, geometry)
+    ntfs = _Ntfs(source, attributes, indexes, attributes.records, geometry)
     used = _tried(ntfs, "what is free was not counted, its bitmap cannot be read", _used)
     entries = _tried(ntfs, "its records were not counted, their bitmap cannot be read", _entries)
     flags = _tried(ntfs, "its version and state are not known, $Volume cannot be read", _volume_flags)
@@ -116,7 +115,7 @@ def _used(ntfs: _Ntfs) -> int:
 
 
 def _entries(ntfs: _Ntfs) -> int:
-    records = ntfs.volume.size(MFT) // ntfs.geometry.record_bytes
+    records = ntfs.size(MFT) // ntfs.geometry.record_bytes
     count = max(records - FIRST_FREE_RECORD, 0)
     return max(bits_set(ntfs.source, ntfs.extents(MFT, BITMAP), FIRST_FREE_RECORD, count) - _extensions(ntfs), 0)
 
@@ -126,16 +125,15 @@ def _extensions(ntfs: _Ntfs) -> int:
     seen, folders, names = {EXTEND}, [EXTEND], 0
     try:
         while folders:
-            for entry in ntfs.volume.names(folders.pop()):
-                name, meta = entry.info.name, entry.info.meta
+            for found in ntfs.indexes.names(folders.pop()):
                 names += 1
                 if names > NAMES_LIMIT:
                     return len(seen) - 1
-                if name is None or not int(name.flags) & NAME_ALLOCATED or name.meta_addr < FIRST_FREE_RECORD:
+                if isinstance(found, str) or found.record < FIRST_FREE_RECORD:
                     continue
-                if name.meta_addr not in seen and meta is not None and int(meta.type) == META_DIRECTORY:
-                    folders.append(name.meta_addr)
-                seen.add(name.meta_addr)
+                if found.record not in seen and found.is_directory:
+                    folders.append(found.record)
+                seen.add(found.record)
     except ReadError:
         pass  # NTFS before 3.0 has none
     return len(seen) - 1
@@ -210,11 +208,11 @@ def _steady(record: bytes) -> bytes:
 
 
 def _look_for_sleep(ntfs: _Ntfs) -> None:
-    for number, entry in enumerate(ntfs.volume.names(ROOT)):
-        name = entry.info.name
+    for number, found in enumerate(ntfs.indexes.names(ROOT)):
         if number >= NAMES_LIMIT:
             return
-        if name is None or not int(name.flags) & NAME_ALLOCATED or name.name.lower() != b"hiberfil.sys":
+        if isinstance(found, str) or found.name.lower() != b"hiberfil.sys":
             continue
-        if ntfs.volume.size(name.meta_addr) >= 4 and ntfs.volume.read(name.meta_addr, 0, 4).lower() == b"hibr":
+        content = ntfs.attributes.find(found.record, DATA)
+        if content is not None and content.size >= 4 and ntfs.attributes.read(content, 0, 4).lower() == b"hibr":
             ntfs.oddities.append("a Windows system sleeps on it (hiberfil.sys): what it had open may be incomplete")

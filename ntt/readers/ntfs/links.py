@@ -61,3 +61,12 @@ def interix_file(content: bytes) -> Special:
         kind = stat.S_IFCHR if content[:8] == INTERIX_CHARACTER else stat.S_IFBLK
         return Special(kind, b"%d:%d" % (major, minor))
     return Special(0, b"")
+
+
+def interix_kind(beginning: bytes) -> Special:
+    """As `interix_file`, by the first eight bytes alone: what the rest says is not known."""
+    if beginning == INTERIX_LINK:
+        return Special(stat.S_IFLNK, b"")
+    if beginning in (INTERIX_CHARACTER, INTERIX_BLOCK):
+        return Special(stat.S_IFCHR if beginning == INTERIX_CHARACTER else stat.S_IFBLK, b"")
+    return Special(0, b"")

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ntt.model import Extent
-from ntt.readers.base import ImageSource, ReadError
+from ntt.ranges import Ranges
+from ntt.readers.base import ReadError
 from ntt.readers.tsk_extents import HOLE, Run, part_of
 
-STANDARD_INFORMATION, ATTRIBUTE_LIST, VOLUME_NAME, DATA = 0x10, 0x20, 0x60, 0x80
+STANDARD_INFORMATION, ATTRIBUTE_LIST, FILE_NAME, VOLUME_NAME, DATA, INDEX_ROOT = 0x10, 0x20, 0x30, 0x60, 0x80, 0x90
+IN_USE, DIRECTORY = 1, 2
 END_OF_ATTRIBUTES = 0xFFFFFFFF
 EPOCH_1601 = 116_444_736_000_000_000  # 1970-01-01 in 100 ns from 1601-01-01
-WINDOW_BYTES = 64 << 10  # of the table that are read at once
 SECTOR_BYTES = 512  # the stride of the update sequence, whatever the disk's sectors are
 
 
@@ -93,21 +94,32 @@ class Summary(NamedTuple):
 
 
 class MftRecord(NamedTuple):
-    """A record with its update sequence put right; `extents` are where it lies in the image."""
+    """A record with its update sequence put right; `extents` are where it lies in the image.
+
+    `known`: how many bytes of it were read from its start on. `lost`: bytes of the image that were not read and that
+    the record has in use; empty means that nothing of it is missing.
+    """
 
     raw: bytes
     extents: Sequence[Extent]
+    known: int
+    lost: Ranges = ()
 
     def attributes(self) -> Iterator[Attribute]:
-        """Stops at the first attribute that contradicts itself."""
-        end = len(self.raw)
+        """Stops at the first attribute that contradicts itself, or was not read.
+
+        Resident content, and an index, of which the end was not read are still given, with zeros there.
+        """
+        end, known = len(self.raw), self.known
         at = self.raw[20] | self.raw[21] << 8
-        while at + 24 <= end:
+        while at + 24 <= known:
             kind, length, non_resident, name_units, name_at, flags = _HEADER(self.raw, at)
             if kind == END_OF_ATTRIBUTES or length < 24 or at + length > end:
                 return
             raw = self.raw[at : at + length]
             if non_resident and length < 64:
+                return
+            if at + length > known and not _begins(kind, non_resident, raw, known - at):
                 return
             name = raw[name_at : name_at + 2 * name_units] if name_units else b""
             yield Attribute(kind, name, not non_resident, flags, at, raw)
@@ -115,7 +127,24 @@ class MftRecord(NamedTuple):
 
     @property
     def is_used_file(self) -> bool:
-        return self.raw[22] & 3 == 1  # in use, no directory
+        return self.raw[22] & (IN_USE | DIRECTORY) == IN_USE
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self.raw[22] & IN_USE)
+
+    @property
+    def is_directory(self) -> bool:
+        return bool(self.raw[22] & DIRECTORY)
+
+    @property
+    def sequence(self) -> int:
+        """How often the record was used for something new; references name it too."""
+        return self.raw[16] | self.raw[17] << 8
+
+    @property
+    def in_use_bytes(self) -> int:
+        return min(int.from_bytes(self.raw[24:28], "little"), len(self.raw))
 
     @property
     def base(self) -> int:
@@ -128,7 +157,15 @@ class MftRecord(NamedTuple):
 
     def standard(self) -> Standard:
         """What $STANDARD_INFORMATION says; ReadError without it."""
-        return _standard(self.first(STANDARD_INFORMATION))
+        return self._standard(self.first(STANDARD_INFORMATION))
+
+    def _standard(self, found: Attribute | None) -> Standard:
+        if found is None or len(found.value) < 36:
+            raise ReadError("its record has no standard information", self.lost)
+        (changed,) = struct.unpack_from("<Q", found.value, 8)
+        (flags,) = struct.unpack_from("<I", found.value, 32)
+        seconds, rest = divmod(changed - EPOCH_1601, 10_000_000) if changed else (0, 0)
+        return Standard(seconds, rest * 100, flags)
 
     def summary(self) -> Summary:
         """What a listing needs, in one pass; ReadError without standard information."""
@@ -146,9 +183,9 @@ class MftRecord(NamedTuple):
         end = 0 if found is None else found.position + len(found.raw)
         is_whole = self.raw[end : end + 4] == b"\xff\xff\xff\xff"
         if data is None:
-            return Summary(_standard(standard), None, None, may_have_streams, is_whole)
+            return Summary(self._standard(standard), None, None, may_have_streams, is_whole)
         size = data.size if not data.lowest else None
-        return Summary(_standard(standard), self.place_of(data), size, may_have_streams, is_whole)
+        return Summary(self._standard(standard), self.place_of(data), size, may_have_streams, is_whole)
 
     def data(self) -> DataPlace | None:
         """The unnamed content as this record has it; None if it is not in this record."""
@@ -168,13 +205,16 @@ class MftRecord(NamedTuple):
         return DataPlace(None, valid if lowest == 0 else None, unit_clusters, first)
 
 
-def _standard(found: Attribute | None) -> Standard:
-    if found is None or len(found.value) < 36:
-        raise ReadError("its record has no standard information")
-    (changed,) = struct.unpack_from("<Q", found.value, 8)
-    (flags,) = struct.unpack_from("<I", found.value, 32)
-    seconds, rest = divmod(changed - EPOCH_1601, 10_000_000) if changed else (0, 0)
-    return Standard(seconds, rest * 100, flags)
+def _begins(kind: int, non_resident: int, raw: bytes, known: int) -> bool:
+    """An attribute of which only the first `known` bytes were read: what says where its value lies is among them."""
+    if non_resident or kind not in (DATA, INDEX_ROOT):
+        return False
+    return int.from_bytes(raw[20:22], "little") <= known and raw[10] + 2 * raw[9] <= known
+
+
+def whole_sectors(size_bytes: int) -> int:
+    """Up to the end of the sector."""
+    return -(-size_bytes // SECTOR_BYTES) * SECTOR_BYTES
 
 
 def first_cluster(runs: bytes) -> int:
@@ -207,59 +247,3 @@ def mapped_runs(pairs: bytes) -> list[Run] | None:
         cluster += count
         at = end
     return runs
-
-
-class MasterFileTable:
-    """Records by number. ReadError if a record lies outside the table or its update sequence does not hold."""
-
-    def __init__(self, source: ImageSource, extents: Sequence[Extent], record_bytes: int) -> None:
-        self._source = source
-        self._extents = extents
-        self._last: tuple[int, MftRecord] | None = None  # content, extents and reading ask for the same in turn
-        self._window: tuple[int, bytes] = (-1, b"")  # neighbours are asked for in turn too
-        self.record_bytes = record_bytes
-
-    def record(self, number: int) -> MftRecord:
-        if self._last is None or self._last[0] != number:
-            self._last = (number, self._record(number))
-        return self._last[1]
-
-    def _record(self, number: int) -> MftRecord:
-        extents = part_of(self._extents, number * self.record_bytes, self.record_bytes)
-        try:
-            if len(extents) == 1 and extents[0].image_offset != HOLE and extents[0].file_length == self.record_bytes:
-                raw = self._through_window(extents[0].image_offset)
-            else:
-                raw = b"".join(
-                    self._source.read(extent.image_offset, extent.image_length)
-                    for extent in extents
-                    if extent.image_offset != HOLE
-                )
-        except (OSError, OverflowError) as error:
-            raise ReadError(f"record {number} cannot be read: {error}") from None
-        if len(raw) != self.record_bytes or raw[:4] != b"FILE":
-            raise ReadError(f"record {number} is none")
-        return MftRecord(_put_right(raw, number), extents)
-
-    def _through_window(self, position: int) -> bytes:
-        start = position - position % WINDOW_BYTES
-        if position + self.record_bytes > start + WINDOW_BYTES:
-            return self._source.read(position, self.record_bytes)
-        if self._window[0] != start:
-            self._window = (start, self._source.read(start, WINDOW_BYTES))
-        return self._window[1][position - start : position - start + self.record_bytes]
-
-
-def _put_right(raw: bytes, number: int) -> bytes:
-    """The last two bytes of each sector stand in the update sequence; they must have been its number instead."""
-    at, count = struct.unpack_from("<HH", raw, 4)
-    if at + 2 * count > len(raw) or (count - 1) * SECTOR_BYTES > len(raw):
-        raise ReadError(f"record {number} has a damaged update sequence")
-    fixed = bytearray(raw)
-    check = raw[at : at + 2]
-    for sector in range(1, count):
-        end = sector * SECTOR_BYTES
-        if fixed[end - 2 : end] != check:
-            raise ReadError(f"record {number} was only written in part")
-        fixed[end - 2 : end] = raw[at + 2 * sector : at + 2 * sector + 2]
-    return bytes(fixed)

@@ -7,38 +7,27 @@ bit 48. That order is the one of the records and of the attribute list, so it is
 from __future__ import annotations
 
 import stat
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from ntt.model import Extent, WalkProblem
+from ntt.ranges import Ranges
 from ntt.readers.base import ReadError
 from ntt.readers.fat.directories import utf8
 from ntt.readers.nodes import Child, Content, Node
+from ntt.readers.ntfs.attributes import NUMBER_MASK, NtfsAttributes, Whole
 from ntt.readers.ntfs.links import FLAG_ENCRYPTED
-from ntt.readers.ntfs.records import ATTRIBUTE_LIST, DATA, Attribute, DataPlace, MasterFileTable, MftRecord, Standard
-from ntt.readers.tsk_extents import Run, compressed_extents, run_extents
+from ntt.readers.ntfs.records import DATA, Attribute, DataPlace, MftRecord, Standard
 from ntt.readers.tsk_volume import LIBRARY_ERRORS, TskVolume, cause_of
 
 STREAM_MODE = stat.S_IFREG | 0o644
 NUMBER_BITS = 48
-NUMBER_MASK = (1 << NUMBER_BITS) - 1
 STREAM_LIMIT = 0x7FFE  # numbers stay inside 63 bits; an attribute list of 256 KiB names fewer
-DATA_KIND, LIST_KIND = frozenset({DATA}), frozenset({ATTRIBUTE_LIST})
-LIST_LIMIT = 1 << 18
 
 
 def is_stream(ino: int) -> bool:
     return ino > NUMBER_MASK
-
-
-class Listed(NamedTuple):
-    """An entry of an attribute list: which record holds the piece that begins at cluster `lowest` of the attribute."""
-
-    kind: int
-    name: bytes
-    lowest: int
-    record: int
 
 
 class Stream(NamedTuple):
@@ -62,25 +51,37 @@ class Stream(NamedTuple):
         return bool(self.attribute.flags & FLAG_ENCRYPTED)
 
 
-class NtfsStreams:
-    """The named streams of one volume. Every method may raise ReadError for the stream in hand."""
+class LostStream(NamedTuple):
+    """A stream of which the name is known and nothing else; `unread` is where the rest stands."""
 
-    def __init__(self, volume: TskVolume, records: MasterFileTable) -> None:
-        self._volume = volume
-        self._records = records
+    number: int
+    name: bytes
+    unread: Ranges
+
+
+class NtfsStreams:
+    """The named streams of one volume. Every method may raise ReadError for the stream in hand.
+
+    `library` gives The Sleuth Kit, which unpacks what is compressed, or raises ReadError.
+    """
+
+    def __init__(self, attributes: NtfsAttributes, library: Callable[[], TskVolume]) -> None:
+        self._attributes = attributes
+        self._library = library
         self._found: Stream | None = None
 
     def children(self, name: bytes, ino: int, record: MftRecord, times: Standard) -> Iterator[Child | WalkProblem]:
         """`NAME:STREAM` for each stream of a file or directory, with its times."""
+        seconds, nanoseconds, _ = times
         for found in self._streams(ino, record):
             if isinstance(found, WalkProblem):
                 yield WalkProblem(found.kind, found.ino, name + b":" + found.name, found.detail)
                 continue
-            seconds, nanoseconds = times.seconds, times.nanoseconds
-            own = Node(STREAM_MODE, found.size, seconds, nanoseconds, 0, 0, b"", self._first_byte(found))
+            size, first = (found.size, self._first_byte(found)) if isinstance(found, Stream) else (0, -1)
+            own = Node(STREAM_MODE, size, seconds, nanoseconds, 0, 0, b"", first)
             yield Child(name + b":" + found.name, found.number, own)
 
-    def _streams(self, ino: int, record: MftRecord) -> Iterator[Stream | WalkProblem]:
+    def _streams(self, ino: int, record: MftRecord) -> Iterator[Stream | LostStream | WalkProblem]:
         numbers = iter(range(1, STREAM_LIMIT + 1))
         for name, holder_number in self._named(ino, record):
             number = next(numbers, 0) << NUMBER_BITS | ino
@@ -88,37 +89,26 @@ class NtfsStreams:
                 yield WalkProblem("bad_record", ino, b"", f"more than {STREAM_LIMIT:,} streams: the rest is left out")
                 return
             try:
-                holder = record if holder_number == ino else self._extension(holder_number, ino)
+                holder = self._attributes.holder(ino, holder_number)
                 yield Stream(number, utf8(name), holder, _beginning(holder, name))
             except ReadError as error:
-                yield WalkProblem("bad_record", ino, utf8(name), f"a stream of it is lost: {error}")
+                if error.unread:
+                    yield LostStream(number, utf8(name), error.unread)
+                else:
+                    yield WalkProblem("bad_record", ino, utf8(name), f"a stream of it is lost: {error}")
+        if record.lost:
+            yield WalkProblem("bad_record", ino, b"", "a part of its record was not read: streams may be missing")
 
     def _named(self, ino: int, record: MftRecord) -> Iterator[tuple[bytes, int]]:
         """Name (whole UTF-16 units) of each stream, and the number of the record where it begins."""
-        if record.first(ATTRIBUTE_LIST) is None:
+        listed = self._attributes.listed(ino)
+        if listed is None:
             found = ((attribute.kind, attribute.name, attribute.lowest, ino) for attribute in record.attributes())
         else:
-            found = ((e.kind, e.name, e.lowest, e.record) for e in self.attribute_list(ino))
+            found = ((e.kind, e.name, e.lowest, e.record) for e in listed)
         for kind, name, lowest, holder in found:
             if kind == DATA and len(name) > 1 and lowest == 0:
                 yield name[: len(name) & ~1], holder
-
-    def attribute_list(self, ino: int) -> Iterator[Listed]:
-        """What a file's attribute list says, up to its first contradiction."""
-        raw = self._volume.attribute(ino, LIST_KIND, LIST_LIMIT)
-        at = 0
-        while at + 26 <= len(raw):
-            kind, length, units, name_at, lowest, reference = struct.unpack_from("<IHBBQQ", raw, at)
-            if length < 26 or at + length > len(raw):
-                return
-            yield Listed(kind, raw[at + name_at : at + name_at + 2 * units], lowest, reference & NUMBER_MASK)
-            at += length
-
-    def _extension(self, number: int, ino: int) -> MftRecord:
-        record = self._records.record(number)
-        if record.base != ino:
-            raise ReadError(f"record {number} belongs to another file")
-        return record
 
     def _first_byte(self, stream: Stream) -> int:
         place = stream.place
@@ -126,21 +116,30 @@ class NtfsStreams:
             return -1
         if place.extents is not None:
             return place.extents[0].image_offset if place.extents else -1
-        if not 0 <= place.first_cluster < self._volume.block_count:
+        if not 0 <= place.first_cluster < self._attributes.clusters:
             return -1
-        return self._volume.offset_bytes + place.first_cluster * self._volume.block_size
+        return self._attributes.offset_bytes + place.first_cluster * self._attributes.cluster_bytes
 
     def _stream(self, number: int) -> Stream:
         """The stream behind an inode number; the last one is kept."""
         if self._found is None or self._found.number != number:
             self._found = None
             ino = number & NUMBER_MASK
-            for found in self._streams(ino, self._records.record(ino)):
-                if isinstance(found, Stream) and found.number == number:
-                    self._found = found
-                    return found
+            for found in self._streams(ino, self._attributes.records.record(ino)):
+                if isinstance(found, WalkProblem) or found.number != number:
+                    continue
+                if isinstance(found, LostStream):
+                    raise ReadError("the record that holds its beginning was not read", found.unread)
+                self._found = found
+                return found
             raise ReadError("there is no such stream")
         return self._found
+
+    def _whole(self, stream: Stream) -> Whole:
+        found = self._attributes.find(stream.number & NUMBER_MASK, DATA, stream.attribute.name)
+        if found is None:
+            raise ReadError("its record does not hold it")
+        return found
 
     def content(self, number: int) -> Content:
         stream = self._stream(number)
@@ -151,21 +150,23 @@ class NtfsStreams:
     def read(self, number: int, offset: int, length: int) -> bytes:
         """Exactly `length` bytes, all of them inside the valid length."""
         stream = self._stream(number)
-        if stream.attribute.is_resident:
-            content = stream.attribute.value[offset : offset + length]
-        else:
-            content = self._read_clusters(stream, offset, length)
+        whole = self._whole(stream)
+        if not whole.unit_clusters:
+            return self._attributes.read(whole, offset, length)
+        content = self._attributes.unpacked(whole, offset, length, partial(self._unpacked, stream))
         if len(content) != length:
             raise ReadError(f"the stream ends {length - len(content)} bytes early")
         return content
 
-    def _read_clusters(self, stream: Stream, offset: int, length: int) -> bytes:
-        attribute_id, _ = self._in_library(stream)
-        file = self._volume.file(stream.number & NUMBER_MASK)
+    def _unpacked(self, stream: Stream, offset: int, length: int) -> bytes:
+        file = self._library().file(stream.number & NUMBER_MASK)
         parts: list[bytes] = []
         try:
+            same = [found.info.id for found in file if int(found.info.type) == DATA and found.info.name == stream.name]
+            if len(same) != 1:
+                raise ReadError(f"{len(same)} streams of the file have this name for The Sleuth Kit")
             while length > 0:
-                part = file.read_random(offset, length, DATA, attribute_id)
+                part = file.read_random(offset, length, DATA, same[0])
                 if not part:
                     break
                 parts.append(part)
@@ -176,29 +177,8 @@ class NtfsStreams:
 
     def extents(self, number: int) -> Sequence[Extent]:
         stream = self._stream(number)
-        place, volume = stream.place, self._volume
-        if place.extents is not None:
-            return place.extents
-        _, runs = self._in_library(stream)
-        if place.unit_clusters:
-            return compressed_extents(runs, volume.block_size, volume.offset_bytes, stream.size, place.unit_clusters)
-        return run_extents(runs, volume.block_size, volume.offset_bytes, stream.size, place.valid_bytes)
-
-    def _in_library(self, stream: Stream) -> tuple[int, list[Run]]:
-        """The Sleuth Kit's number of a stream that has clusters, and its runs from all records that it spans."""
-        ino = stream.number & NUMBER_MASK
-        try:
-            same = [
-                (found.info.id, found.info.name)
-                for found in self._volume.file(ino)
-                if int(found.info.type) == DATA and found.info.name == stream.name
-            ]
-        except LIBRARY_ERRORS as error:
-            raise ReadError(cause_of(error)) from None
-        if len(same) != 1:
-            raise ReadError(f"{len(same)} streams of the file have this name for The Sleuth Kit")
-        attribute_id, name = same[0]
-        return attribute_id, self._volume.runs(ino, DATA_KIND, name) or []
+        place = stream.place
+        return self._attributes.extents(self._whole(stream)) if place.extents is None else place.extents
 
 
 def _beginning(record: MftRecord, name: bytes) -> Attribute:
@@ -207,4 +187,4 @@ def _beginning(record: MftRecord, name: bytes) -> Attribute:
             if attribute.size < 0:
                 raise ReadError("its size is negative")
             return attribute
-    raise ReadError("its record does not hold it")
+    raise ReadError("its record does not hold it", record.lost)

@@ -6,8 +6,9 @@ names two sequences that say the same. What an image has lost of one is taken fr
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ntt.readers.base import ReadError
 from ntt.readers.udf.partitions import UdfImage
@@ -38,13 +39,17 @@ Key = tuple[int, int]  # kind of descriptor, partition number
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """The prevailing descriptors. `primary` may be empty; `partitions` are by partition number."""
+    """The prevailing descriptors. `primary` may be empty; `partitions` are by partition number.
+
+    `sequences` are (bytes, first sector) of the main sequence and the reserve one, as the anchor has them.
+    """
 
     sector_bytes: int
     primary: bytes
     logical: bytes
     partitions: dict[int, bytes]
     remarks: tuple[str, ...] = ()
+    sequences: tuple[tuple[int, int], ...] = ()
 
 
 def find_descriptors(image: UdfImage, session_bytes: int = 0, *, search: bool = True) -> list[Descriptors]:
@@ -58,7 +63,7 @@ def find_descriptors(image: UdfImage, session_bytes: int = 0, *, search: bool = 
         place = (sector_bytes, anchor[16:32])
         if place not in found:
             found[place] = _anchored(image, sector_bytes, anchor)
-    described = [one for one in found.values() if one is not None]
+    described = [replace(one, sequences=_extents(place[1])) for place, one in found.items() if one is not None]
     if described and not session_bytes:
         described.sort(key=_recorded, reverse=True)
     for sector_bytes in SECTOR_SIZES if search and not described else ():
@@ -70,6 +75,11 @@ def find_descriptors(image: UdfImage, session_bytes: int = 0, *, search: bool = 
     if not described:
         raise ReadError("no readable UDF volume descriptors" if found else "no UDF anchor and no volume descriptors")
     return described
+
+
+def _extents(raw: bytes) -> tuple[tuple[int, int], ...]:
+    main_bytes, main, reserve_bytes, reserve = struct.unpack("<IIII", raw)
+    return (main_bytes, main), (reserve_bytes, reserve)
 
 
 def _recorded(descriptors: Descriptors) -> tuple[int, int]:

@@ -115,8 +115,8 @@ class MetadataPartition:
     def __init__(self, image: UdfImage, block_bytes: int, main: Sequence[Extent], mirror: Sequence[Extent]) -> None:
         self._image = image
         self._block_bytes = block_bytes
-        self._main = main
-        self._mirror = mirror
+        self._main = self.main = main
+        self._mirror = self.mirror = mirror
 
     def pieces(self, block: int, size_bytes: int) -> Iterator[Piece]:
         at = block * self._block_bytes

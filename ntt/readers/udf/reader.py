@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ntt.model import Entry, Extent, Structure, Volume, VolumeFacts, WalkProblem
 from ntt.ranges import Range
 from ntt.readers.base import ImageSource, ReadError, VolumeReader
+from ntt.readers.udf.account import Account, fixed_structures, used_ranges
 from ntt.readers.udf.entries import FileEntry
 from ntt.readers.udf.facts import facts_of, label_of
 from ntt.readers.udf.partitions import UdfImage
@@ -36,13 +37,15 @@ class UdfReader:
         self._volume = open_udf(image, volume.session_bytes)
         self._space = self._volume.space
         self.label = label_of(self._volume)
+        self._account = Account()
         self._ino = -1
         self._entry: FileEntry
         self._extents: list[Extent] = []
 
     def walk(self) -> Iterator[Entry | WalkProblem]:
         """See `VolumeReader.walk`; a stream follows its file, in the same directory."""
-        yield from UdfWalk(self._volume).run()
+        self._account = Account()
+        yield from UdfWalk(self._volume, self._account).run()
 
     def read(self, ino: int, offset: int, length: int) -> bytes:
         """See `VolumeReader.read`; ReadError for whatever is not a regular file whose extents cover its size."""
@@ -76,10 +79,14 @@ class UdfReader:
         return facts_of(self._volume)
 
     def structures(self) -> Iterator[Structure]:
-        return iter(())  # none of them is known
+        """See `VolumeReader.structures`; file entries and directories only if `walk` went through."""
+        yield from fixed_structures(self._volume)
+        yield from self._account.structures()
 
     def used(self) -> Iterator[Range] | None:
-        return None
+        """See `VolumeReader.used`: by the space bitmap, which a read-only or write-once disc does not have."""
+        used = used_ranges(self._volume, self.structures())
+        return None if used is None else iter(used)
 
     def close(self) -> None:
         self._ino, self._extents = -1, []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ntt.model import Extent
+from ntt.ranges import within
 from ntt.readers.base import ReadError
 from ntt.readers.udf.entries import (
     EMBEDDED,
@@ -64,8 +65,9 @@ class UdfSpace:
 
     def require_read(self, position: int, end: int) -> None:
         """ReadError if any byte in `[position, end)` of the image was not read."""
-        if position < end and self.image.is_unread(position, end - position):
-            raise ReadError(f"its description at byte {position} was not read")
+        lost = within(self.image.unread, position, end) if position < end else ()
+        if lost:
+            raise ReadError(f"its description at byte {position} was not read", lost)
 
     # ---- file entries
 
@@ -115,7 +117,7 @@ class UdfSpace:
             position, raw = self.block(entry.partition, entry.block + 1)
             self.require_read(position, position + len(raw))
         except ReadError as error:
-            raise ReadError(f"whether it has a newer version cannot be told: {error}") from None
+            raise ReadError(f"whether it has a newer version cannot be told: {error}", error.unread) from None
         if int.from_bytes(raw[:2], "little") != INDIRECT:
             return None
         tag_kind(raw, entry.block + 1)
@@ -171,8 +173,9 @@ class UdfSpace:
             if extent.image_offset < 0:
                 parts.append(bytes(extent.file_length))
                 continue
-            if self.image.is_unread(extent.image_offset, extent.image_length):
-                raise ReadError(f"its content at byte {extent.image_offset} was not read")
+            lost = within(self.image.unread, extent.image_offset, extent.image_offset + extent.image_length)
+            if lost:
+                raise ReadError(f"its content at byte {extent.image_offset} was not read", lost)
             parts.append(self.image.read(extent.image_offset, extent.image_length))
         return b"".join(parts)
 

@@ -10,6 +10,7 @@ from ntt.ranges import Ranges, intersection, normalised, total, within
 from ntt.readers.base import ReadError
 from ntt.readers.inode_set import InodeSet
 from ntt.readers.nodes import Node
+from ntt.readers.udf.account import Account
 from ntt.readers.udf.directories import Gap, Identifier, identifiers
 from ntt.readers.udf.entries import STREAM_DIRECTORY, FileEntry, LongAd
 from ntt.readers.udf.nodes import node_of
@@ -25,10 +26,14 @@ _SPARE_BYTES = 16 << 20
 
 
 class UdfWalk:
-    """One walk over one volume: keeps the addresses of directories, and which entries were met."""
+    """One walk over one volume: keeps the addresses of directories, and which entries were met.
 
-    def __init__(self, volume: UdfVolume) -> None:
+    `account` is told where entries and directories lie. A file whose entry was not read is listed without content.
+    """
+
+    def __init__(self, volume: UdfVolume, account: Account) -> None:
         self._volume = volume
+        self._account = account
         self._space = volume.space
         self._image = volume.space.image
         self._seen = InodeSet()
@@ -40,7 +45,7 @@ class UdfWalk:
     def run(self) -> Iterator[Found]:
         """ReadError if the root directory's own entry cannot be read."""
         icb = self._volume.root
-        root = self._space.entry(icb.partition, icb.block)
+        root = self._entry_at(icb)
         node = node_of(self._space, root)
         self._enter(icb.ino, root)
         self._seen.add(icb.ino)
@@ -80,10 +85,13 @@ class UdfWalk:
             name = found.name
             yield WalkProblem("bad_record", ino, name, str(error))
         try:
-            entry = self._space.entry(found.icb.partition, found.icb.block)
+            entry = self._entry_at(found.icb)
             node = node_of(self._space, entry)
         except ReadError as error:
             yield WalkProblem("directory_unreadable" if found.is_directory else "bad_record", ino, name, str(error))
+            if error.unread:
+                mode = stat.S_IFDIR | 0o555 if found.is_directory else stat.S_IFREG | 0o444
+                yield from self._without_entry(parent, ino, name, mode, error, names)
             return
         yield from self._shown(parent, ino, name, node, names)
         if stat.S_ISDIR(node.mode) and not self._enter(ino, entry):
@@ -92,6 +100,23 @@ class UdfWalk:
             return
         if entry.stream_icb.size_bytes:
             yield from self._streams(parent, name, entry, names)
+
+    def _entry_at(self, icb: LongAd) -> FileEntry:
+        entry = self._space.entry(icb.partition, icb.block)
+        self._account.entry(entry.position, entry.position + self._space.block_bytes)
+        return entry
+
+    def _without_entry(
+        self, parent: int, ino: int, name: bytes, mode: int, error: ReadError, names: set[bytes]
+    ) -> Iterator[Found]:
+        """Its name is known, and no more: what its entry says, or its target if it is a link, was not read."""
+        self._account.lost_entry(ino, error.unread)
+        try:
+            entry = self._space.entry(ino >> 32, ino & 0xFFFFFFFF)
+            mode = entry.mode if stat.S_ISLNK(entry.mode) else mode
+        except ReadError:
+            pass  # that is what was not read
+        yield from self._shown(parent, ino, name, Node(mode, 0, 0, 0, 0, 0, b"", -1), names)
 
     def _shown(self, parent: int, ino: int, name: bytes, node: Node, names: set[bytes]) -> Iterator[Found]:
         if not name or b"/" in name or b"\0" in name or name in (b".", b".."):
@@ -108,7 +133,7 @@ class UdfWalk:
         if not icb.size_bytes:
             return
         try:
-            directory = self._space.entry(icb.partition, icb.block)
+            directory = self._entry_at(icb)
             if directory.file_type != STREAM_DIRECTORY:
                 raise ReadError("its stream directory is none")
             if not self._entered.add(directory.position // 512):
@@ -127,11 +152,13 @@ class UdfWalk:
     def _stream(self, parent: int, name: bytes, stream: bytes, icb: LongAd, names: set[bytes]) -> Iterator[Found]:
         shown = name + b":" + (b"rsrc" if stream == RESOURCE_FORK else stream)
         try:
-            node = node_of(self._space, self._space.entry(icb.partition, icb.block))
+            node = node_of(self._space, self._entry_at(icb))
             if not stat.S_ISREG(node.mode):
                 raise ReadError("a stream that is not a regular file")
         except ReadError as error:
             yield WalkProblem("bad_record", icb.ino, shown, str(error))
+            if error.unread:
+                yield from self._without_entry(parent, icb.ino, shown, stat.S_IFREG | 0o444, error, names)
             return
         yield from self._shown(parent, icb.ino, shown, node, names)
 
@@ -139,7 +166,12 @@ class UdfWalk:
 
     def _identifiers(self, ino: int, name: bytes, entry: FileEntry) -> Iterator[Identifier | WalkProblem]:
         """ReadError if its extents cannot be told, or belong to other directories too."""
-        extents = self._space.extents(entry)
+        try:
+            extents = self._space.extents(entry)
+        except ReadError as error:
+            self._account.lost_entry(ino, error.unread)
+            raise
+        self._account.directory(ino, extents)
         lost = self._lost(extents)
         if lost:
             detail = f"{total(lost)} of its {entry.size} bytes were not read: names may be missing"

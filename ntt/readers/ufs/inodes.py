@@ -17,6 +17,7 @@ INODE_BYTES = {1: 128, 2: 256}
 POINTERS_AT = {1: 40, 2: 112}  # the block pointers, or a short link's target, or a device's number
 SHORT_LINK_LIMIT = {1: 60, 2: 120}
 DIRECTORY_BLOCK = 512
+DIRECTORY_TYPE = 4  # DT_DIR
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ class UfsInodes:
         if position < 0:
             raise ReadError(f"there is no inode {ino}")
         start = self._offset_bytes + position
-        if within(self._source.unread, start, start + INODE_BYTES[version]):
-            raise ReadError(f"inode {ino} was not read")
+        unread = within(self._source.unread, start, start + INODE_BYTES[version])
+        if unread:
+            raise ReadError(f"inode {ino} was not read", unread)
         try:
             raw = self._source.read(start, INODE_BYTES[version])
         except (OSError, OverflowError) as error:
@@ -86,8 +88,11 @@ class UfsInodes:
         return inode.pointers[: inode.size] if inode.size < limit else None
 
 
-def directory_names(content: bytes, order: str) -> Iterator[tuple[bytes, int] | str]:
-    """(name, inode) in directory blocks, `.` and `..` left out; a sentence for each block that breaks off."""
+def directory_names(content: bytes, order: str) -> Iterator[tuple[bytes, int, bool] | str]:
+    """(name, inode, whether it is a directory) in directory blocks, `.` and `..` left out.
+
+    A sentence for each block that breaks off.
+    """
     for block in range(0, len(content), DIRECTORY_BLOCK):
         end = min(block + DIRECTORY_BLOCK, len(content))
         at = block
@@ -99,5 +104,5 @@ def directory_names(content: bytes, order: str) -> Iterator[tuple[bytes, int] | 
                 break
             name = content[at + 8 : at + 8 + name_bytes]
             if ino and name not in (b".", b".."):
-                yield name, ino
+                yield name, ino, content[at + 6] == DIRECTORY_TYPE
             at += length

@@ -6,6 +6,7 @@ Fields as in `struct fs` of FreeBSD's sys/ufs/ffs/fs.h; the positions behind the
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ntt.model import VolumeFacts
@@ -74,6 +75,24 @@ class UfsSuperblock:
         if self.version == 1:  # its groups were staggered over the platters of a disk
             fragment += group_offset * (group & ~group_mask)
         return max(fragment * fragment_bytes + index * inode_bytes, -1)
+
+    def groups(self, inode_bytes: int, behind: int) -> Iterator[tuple[int, int, int, int]]:
+        """Bytes of the volume: each group's copy of the superblock, its map, and start and end of its inodes.
+
+        Groups that begin at `behind` or later are left out.
+        """
+        copy_at, map_at, inodes_at = self._numbers("3i", 8)
+        groups, _, fragment_bytes, _ = self._numbers("4i", 44)
+        inodes_per_group, fragments_per_group = self._numbers("ii", 184)
+        if min(copy_at, map_at, inodes_at, inodes_per_group) < 0 or fragments_per_group <= 0:
+            return
+        for group in range(min(groups, behind // (fragments_per_group * fragment_bytes) + 1)):
+            inodes = self.inode_position(group * inodes_per_group, inode_bytes)
+            base = inodes - inodes_at * fragment_bytes
+            if inodes < 0 or base < 0:
+                return
+            copy, free_map = base + copy_at * fragment_bytes, base + map_at * fragment_bytes
+            yield copy, free_map, inodes, inodes + inodes_per_group * inode_bytes
 
     def facts(self, fstype: str) -> VolumeFacts:
         """Sizes count the blocks for data only where it says what is used or free."""

@@ -9,13 +9,13 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from ntt.model import Extent, Structure, VolumeFacts, WalkProblem
-from ntt.ranges import Range, within
+from ntt.ranges import Range, normalised, within
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.nodes import Child, Content, Node, Tree
 from ntt.readers.tsk_extents import HOLE, part_of, run_extents
 from ntt.readers.ufs.blocks import block_runs
-from ntt.readers.ufs.inodes import UfsInode, UfsInodes, directory_names
-from ntt.readers.ufs.superblock import UfsSuperblock
+from ntt.readers.ufs.inodes import INODE_BYTES, UfsInode, UfsInodes, directory_names
+from ntt.readers.ufs.superblock import PLACES, SUPERBLOCK_BYTES, UfsSuperblock
 
 ROOT = 2
 LINK_LIMIT = 1 << 16
@@ -30,7 +30,9 @@ class UfsTree:
     def __init__(self, source: ImageSource, offset_bytes: int) -> None:
         superblock = UfsSuperblock.find(source, offset_bytes)
         if superblock is None:
-            raise ReadError("the superblock is damaged")
+            places = ((offset_bytes + at, offset_bytes + at + SUPERBLOCK_BYTES) for at in PLACES)
+            unread = normalised(lost for place in places for lost in within(source.unread, *place))
+            raise ReadError("the superblock is damaged or was not read", unread)
         self.fstype = "ufs"
         self.label = superblock.label
         self.root_ino = ROOT
@@ -60,14 +62,17 @@ class UfsTree:
                     else:
                         yield self._child(*found)
 
-    def _child(self, name: bytes, ino: int) -> Child | WalkProblem:
+    def _child(self, name: bytes, ino: int, is_directory: bool) -> Child | WalkProblem:
         try:
             inode = self._inodes.inode(ino)
             if stat.S_IFMT(inode.mode) not in FORMATS:
                 raise ReadError("its inode is empty or damaged")
             return Child(name, ino, self._node(ino, inode))
         except ReadError as error:
-            return WalkProblem("bad_record", ino, name, str(error))
+            if not error.unread:
+                return WalkProblem("bad_record", ino, name, str(error))
+            mode = stat.S_IFDIR | 0o755 if is_directory else stat.S_IFREG | 0o644
+            return Child(name, ino, Node(mode, 0, 0, 0, 0, 0, b"", -1))
 
     def _node(self, ino: int, inode: UfsInode) -> Node:
         target, first = b"", -1
@@ -75,12 +80,24 @@ class UfsTree:
             raise ReadError("its inode is damaged")
         if stat.S_ISLNK(inode.mode):
             short = self._inodes.short_link(inode)
-            target = self.read(ino, 0, min(inode.size, LINK_LIMIT)) if short is None else short
+            target = self._long_target(ino, inode) if short is None else short
         elif stat.S_ISCHR(inode.mode) or stat.S_ISBLK(inode.mode):
             target = inode.device(self._superblock.version, self._superblock.order)
         elif stat.S_ISREG(inode.mode) and inode.size:
             first = self._first_byte(inode)
         return Node(inode.mode, inode.size, inode.mtime_s, inode.mtime_ns, inode.uid, inode.gid, target, first)
+
+    def _long_target(self, ino: int, inode: UfsInode) -> bytes:
+        """ReadError if some of it was not read: where the link leads to is not known then."""
+        unread = normalised(
+            place
+            for extent in self.extents(ino)
+            if extent.image_offset != HOLE
+            for place in within(self._source.unread, extent.image_offset, extent.image_offset + extent.image_length)
+        )
+        if unread:
+            raise ReadError("where the link leads to was not read")
+        return self.read(ino, 0, min(inode.size, LINK_LIMIT))
 
     def _first_byte(self, inode: UfsInode) -> int:
         """The block map is read as far as its first block; the read itself reports what is wrong with it."""
@@ -119,8 +136,9 @@ class UfsTree:
     def _at(self, position: int, length: int) -> bytes:
         """A part of a block map: where it was not read, its zeros would pass for holes."""
         start = self._offset_bytes + position
-        if within(self._source.unread, start, start + length):
-            raise ReadError("a part of its block map was not read")
+        unread = within(self._source.unread, start, start + length)
+        if unread:
+            raise ReadError("a part of its block map was not read", unread)
         return self._bytes(start, length)
 
     def _bytes(self, position: int, length: int) -> bytes:
@@ -133,7 +151,16 @@ class UfsTree:
         return self._superblock.facts(self.fstype)
 
     def structures(self) -> Iterator[Structure]:
-        return iter(())  # none of them is known
+        """Superblock, and of each group its copy and its map (both spare) and its inodes."""
+        superblock, start = self._superblock, self._offset_bytes
+        yield Structure(start + superblock.at, start + superblock.at + SUPERBLOCK_BYTES, "superblock")
+        behind = self._source.size_bytes - start
+        for copy, free_map, inodes, end in superblock.groups(INODE_BYTES[superblock.version], behind):
+            if copy != superblock.at:
+                yield Structure(start + copy, start + copy + SUPERBLOCK_BYTES, "superblock", -1, True)
+            block = self._geometry.block_bytes
+            yield Structure(start + free_map, start + free_map + block, "cylinder group", -1, True)
+            yield Structure(start + inodes, start + end, "inode table")
 
     def used(self) -> Iterator[Range] | None:
         return None

@@ -1,0 +1,298 @@
+"""A medium that is being read -> its image, map and state in one folder, whole at any instant, held by one process.
+
+`<name>.img` is the image, of full size from the start (zeros where nothing was read), `<name>.map` ddrescue's map,
+`<name>.map.kept` the last whole one, `<name>.json` the state, `<name>.domain` what a running pass is to read.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from ntt.errors import BusyError, MediumError, StoreError, UsageError
+from ntt.model import PassRecord
+from ntt.ranges import Ranges
+from ntt.rescue.source import Source, SourceKind
+from ntt.tools.mapfile import Mapfile, mapfile_of, mapfile_text, parse_mapfile
+
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_ZEROS = bytes(1 << 20)
+_RESERVE_BYTES = 16 << 20  # for maps, and what the file system itself needs
+
+
+class WorkingState(msgspec.Struct, frozen=True):
+    """What is known of the medium besides its image and map; `created_s` is seconds from 1970 UTC."""
+
+    source: str
+    kind: SourceKind
+    size_bytes: int
+    sector_bytes: int
+    created_s: float
+    medium_hash: str | None = None
+    passes: tuple[PassRecord, ...] = ()
+
+
+class WorkingImage:
+    """One image in work, held by this process alone until it is closed; a process that dies lets go of it."""
+
+    def __init__(self, path: Path, lock: int, state: WorkingState) -> None:
+        """`lock`: descriptor of the image, locked. Use `WorkingImages`."""
+        self.path = path
+        self._lock = lock
+        self._state = state
+
+    def __enter__(self) -> WorkingImage:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Others may take it now. May be called twice."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
+
+    def remove(self) -> None:
+        """Nothing is left of it. For an image that holds nothing, or that a better one has replaced."""
+        for path in (self.state_path, self.map_path, self.kept_map_path, self.domain_path, self.path):
+            path.unlink(missing_ok=True)
+        self.close()
+
+    @property
+    def descriptor(self) -> int:
+        """The image, open for reading and writing, as long as it is held."""
+        return self._lock
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def map_path(self) -> Path:
+        return self.path.with_suffix(".map")
+
+    @property
+    def kept_map_path(self) -> Path:
+        return self.path.with_suffix(".map.kept")
+
+    @property
+    def domain_path(self) -> Path:
+        return self.path.with_suffix(".domain")
+
+    @property
+    def state_path(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    @property
+    def state(self) -> WorkingState:
+        return self._state
+
+    @property
+    def size_bytes(self) -> int:
+        return self._state.size_bytes
+
+    def mapfile(self) -> Mapfile:
+        """What was read so far. ddrescue writes its map in place: if that was cut short, the last whole one counts."""
+        return self.saved_map() or self._map_in(self.kept_map_path) or mapfile_of((), self.size_bytes)
+
+    def saved_map(self) -> Mapfile | None:
+        """The map as ddrescue saved it, None when it is not there or not whole."""
+        return self._map_in(self.map_path)
+
+    def follow_map(self) -> Mapfile | None:
+        """`saved_map`, kept as well for the case that ddrescue is killed while it writes the next one. Blocking."""
+        try:
+            text = self.map_path.read_bytes()
+        except OSError:
+            return None
+        mapfile = self._parsed(text, self.map_path.name)
+        if mapfile is not None:
+            with suppress(OSError):  # a full disk ends the pass by itself
+                _replace(self.kept_map_path, text, durable=False)
+        return mapfile
+
+    def put_map(self, mapfile: Mapfile) -> None:
+        """The map from now on; durable on return. Only while no ddrescue runs on it."""
+        text = mapfile_text(mapfile).encode()
+        _replace(self.kept_map_path, text)
+        _replace(self.map_path, text)
+
+    def record(self, record: PassRecord) -> None:
+        """Image and map are durable first, then the record of the pass that made them."""
+        os.fsync(self._lock)
+        _sync(self.map_path)
+        state = msgspec.structs.replace(self._state, passes=(*self._state.passes, record))
+        try:
+            self.save(state)
+        except OSError as error:
+            if error.errno not in FULL or self.saved_map() is None:
+                raise
+            self.kept_map_path.unlink(missing_ok=True)  # the map is whole: its copy makes room
+            self.save(state)
+
+    def identified(self, medium_hash: str) -> None:
+        """The medium's identity is known from now on, durable on return."""
+        self.save(msgspec.structs.replace(self._state, medium_hash=medium_hash))
+
+    def make_full_size(self) -> None:
+        """So that it is the medium's size whatever can be read of it. OSError when the file system cannot."""
+        os.ftruncate(self._lock, self.size_bytes)
+
+    def require_space(self) -> None:
+        """StoreError when what is still to be written does not fit."""
+        missing = self.size_bytes - os.fstat(self._lock).st_blocks * 512 + _RESERVE_BYTES
+        space = os.statvfs(self.path.parent)
+        free = space.f_bavail * space.f_frsize
+        if missing > free:
+            raise StoreError(
+                f"{free:,} bytes are free in {self.path.parent}, the image needs {missing:,} more",
+                "make room there, or name another folder for images",
+            )
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes of the image."""
+        return os.pread(self._lock, end - start, start)
+
+    def forget(self, ranges: Ranges) -> None:
+        """Zeros again, as where nothing was read; durable with the next record."""
+        for start, end in ranges:
+            for at in range(start, end, len(_ZEROS)):
+                os.pwrite(self._lock, _ZEROS[: end - at], at)
+
+    def _map_in(self, path: Path) -> Mapfile | None:
+        try:
+            return self._parsed(path.read_bytes(), path.name)
+        except OSError:
+            return None
+
+    def _parsed(self, text: bytes, name: str) -> Mapfile | None:
+        """None when it does not cover the whole medium: then it was cut short."""
+        try:
+            mapfile = parse_mapfile(text.decode("ascii"), name)
+        except (UnicodeDecodeError, UsageError):
+            return None
+        return mapfile if (mapfile.start, mapfile.end) == (0, self.size_bytes) else None
+
+    def save(self, state: WorkingState) -> None:
+        """The state from now on, durable on return."""
+        _replace(self.state_path, msgspec.json.encode(state))
+        self._state = state
+
+
+class WorkingImages:
+    """The folder of the images in work; processes that share it never write the same one."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._clock = clock
+
+    def new(self, source: Source) -> WorkingImage:
+        """An image of zeros, all of it unread. StoreError when there is no space for it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        state = WorkingState(
+            source=str(source.path),
+            kind=source.kind,
+            size_bytes=source.size_bytes,
+            sector_bytes=source.sector_bytes,
+            created_s=self._clock(),
+        )
+        path = self._folder / f"{secrets.token_hex(8)}.img"
+        image = WorkingImage(path, _locked(path, os.O_CREAT | os.O_EXCL), state)
+        try:
+            image.make_full_size()
+            image.require_space()
+            image.save(state)
+        except BaseException as error:
+            image.remove()
+            if isinstance(error, OSError):
+                text = f"{path.parent} cannot hold an image of {source.size_bytes:,} bytes: {error.strerror}"
+                raise StoreError(text, "name another folder for images") from error
+            raise
+        return image
+
+    def take(self, path: Path) -> WorkingImage:
+        """The image at `path`. BusyError when another process has it, MediumError when it is none of this folder."""
+        try:
+            state = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=WorkingState)
+            lock = _locked(path)
+        except BlockingIOError:
+            raise BusyError(f"{path.name} is being written by another process", "wait until it is finished") from None
+        except (OSError, msgspec.DecodeError) as error:
+            raise MediumError(f"{path} is no image in work: {error}", "start a new one") from error
+        return WorkingImage(path, lock, state)
+
+    def free(self, size_bytes: int) -> list[WorkingImage]:
+        """Every image of this size that no process has, held now: the caller closes them. Removes empty leftovers."""
+        found: list[WorkingImage] = []
+        for path in sorted(self._folder.glob("*.img")):
+            try:
+                image = self.take(path)
+            except BusyError:
+                continue
+            except MediumError:
+                self._remove_leftover(path)
+                continue
+            if image.size_bytes == size_bytes:
+                found.append(image)
+            else:
+                image.close()
+        return found
+
+    def _remove_leftover(self, path: Path) -> None:
+        """An image without a state, which a process that died in `new` left: nothing was read into it yet."""
+        try:
+            lock = _locked(path)
+        except OSError:
+            return
+        try:
+            if os.fstat(lock).st_blocks == 0 and not path.with_suffix(".json").exists():
+                path.unlink()
+        finally:
+            os.close(lock)
+
+
+def _locked(path: Path, flags: int = 0) -> int:
+    """The image, open and locked. BlockingIOError: another process has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(path).st_ino != os.fstat(fd).st_ino:  # noqa: PTH116  # it was removed as a leftover meanwhile
+            raise BlockingIOError
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _replace(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """The file has this content or the one before, never a part."""
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    part.replace(path)
+    if durable:
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
