@@ -6,62 +6,25 @@ asked to end; a kept copy survives even a kill while it is written. A source tha
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import anyio
-import anyio.abc
 import anyio.to_thread
 
-from ntt import proc
 from ntt.model import PassEnd, PassRecord
 from ntt.progress import Stop
-from ntt.ranges import Ranges, difference, intersection, normalised, total
+from ntt.ranges import Ranges, intersection, total
 from ntt.rescue.hashing import PrefixHash
-from ntt.rescue.presence import FAILED, Blame, Gone, rescued_bytes, why_gone
+from ntt.rescue.presence import FAILED, rescued_bytes
 from ntt.rescue.source import Source
-from ntt.rescue.stops import Count, Limits, StopRules
-from ntt.rescue.working import FULL, WorkingImage
-from ntt.tools.ddrescue import MINIMUM_VERSION, Flags, Status, StatusScreen, rescue_argv, version_of
+from ntt.rescue.stops import Limits
+from ntt.rescue.watching import Orders, Progress, Watch, sectors_of
+from ntt.rescue.working import WorkingImage
+from ntt.tools.ddrescue import Flags
 from ntt.tools.mapfile import Mapfile, domain_text
 
 __all__ = ["Limits", "Progress", "run_pass"]
-
-_OUTPUT_LIMIT_BYTES = 16 << 10
-_FULL = {os.strerror(number).encode() for number in FULL}
-_ROUNDED = 500  # ddrescue shows at least three digits and a half: it is at most one in as many away
-_MARGIN_BYTES = 1 << 20
-_VERSION_S = 30.0
-_PARSE_SHARE = 20  # of the time goes at most one part into reading a large map
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a pass is; bytes of the whole medium, rounded as ddrescue shows them. `remaining_s`: its own guess."""
-
-    rescued_bytes: int
-    total_bytes: int
-    position: int
-    rate_per_s: int
-    remaining_s: float | None
-    bad_bytes: int
-    read_errors: int
-    phase: str
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What one pass is to do. `domain` None: everything."""
-
-    source: Source
-    image: WorkingImage
-    name: str
-    flags: Flags
-    domain: Ranges | None
-    limits: Limits
 
 
 async def run_pass(
@@ -83,8 +46,8 @@ async def run_pass(
     """
     before = image.mapfile()
     orders = Orders(source, image, name, flags, domain, limits)
-    wanted = before.unread if domain is None else intersection(_sectors_of(domain, source), before.unread)
-    watch = _Watch(orders, before, total(wanted), advance, stop, hasher)
+    wanted = before.unread if domain is None else intersection(sectors_of(domain, source), before.unread)
+    watch = Watch(orders, before, total(wanted), advance, stop, hasher)
     began_s, started = time.time(), time.monotonic()
     if wanted:
         image.put_map(_from_the_start(before, flags))
@@ -115,217 +78,6 @@ async def run_pass(
     return record
 
 
-def _sectors_of(domain: Ranges, source: Source) -> Ranges:
-    size = source.sector_bytes
-    whole = normalised((start - start % size, end + -end % size) for start, end in domain)
-    return intersection(whole, ((0, source.size_bytes),))
-
-
 def _from_the_start(mapfile: Mapfile, flags: Flags) -> Mapfile:
     """ddrescue goes on where the last pass was, which may lie behind what this one is to read."""
     return replace(mapfile, position=mapfile.end if flags.reverse else 0, phase="?", pass_number=1)
-
-
-class _Watch:
-    """One run of ddrescue, seen from outside."""
-
-    def __init__(
-        self,
-        orders: Orders,
-        before: Mapfile,
-        wanted_bytes: int,
-        advance: Callable[[Progress], None],
-        stop: Stop,
-        hasher: PrefixHash | None,
-    ) -> None:
-        self._orders = orders
-        self._before = before
-        self._rescued_before = rescued_bytes(before)
-        self._shown_from = self._rescued_before if orders.domain is not None else 0
-        self._advance = advance
-        self._stop = stop
-        self._hasher = hasher
-        self._blame = Blame(before)
-        self._newest = before
-        start = Count(time.monotonic(), self._rescued_before, self._rescued_before + total(before.ranges("-")))
-        self._rules = StopRules(orders.limits, wanted_bytes, orders.source.sector_bytes, start, self._shown_from)
-        self._complaints = bytearray()
-        self._ended = anyio.Event()
-        self._map_stamp = 0
-        self._map_next_s = 0.0
-        # until something fails, a first pass forwards has read exactly the bytes before where it is
-        in_one_piece = before.rescued in ((), ((0, _prefix(before)),)) and not before.ranges(FAILED)
-        self._forward = orders.domain is None and not orders.flags.reverse and in_one_piece
-        self._status: int | None = None
-        self.read_errors = 0
-
-    async def run(self) -> tuple[PassEnd, str]:
-        """Until ddrescue ends or is to end. Its last map may then still be unread here."""
-        orders = self._orders
-        if self._before.rescued:  # has it been swapped since?
-            gone = await why_gone(orders.source, orders.image, self._before.rescued, orders.limits.check_s)
-            if gone is not None:
-                return PassEnd.SOURCE_GONE, gone.detail
-        image = orders.image
-        if self._hasher is not None:
-            self._hasher.begins(_prefix(self._before))
-        domain = image.domain_path if orders.domain is not None else None
-        argv = rescue_argv(orders.source.path, image.path, image.map_path, orders.flags, domain, await _version())
-        self._map_stamp = _stamp(image)
-        environment = {**os.environ, "LC_ALL": "C"}
-        async with (
-            proc.running(
-                argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, grace_s=orders.limits.grace_s
-            ) as child,
-            anyio.create_task_group() as readers,
-        ):
-            readers.start_soon(self._listen, child.process.stdout)
-            readers.start_soon(self._collect, child.process.stderr)
-            why = await self._why_to_end()
-            if why is None:
-                self._status = await child.wait()  # and the readers hear it out
-            else:
-                readers.cancel_scope.cancel()
-        if why is not None:
-            return why
-        complaint = self._complaints.decode(errors="replace").strip()
-        if any(text in self._complaints for text in _FULL):
-            return PassEnd.NO_SPACE, complaint.splitlines()[-1]
-        if self._status:
-            return PassEnd.FAILED, complaint.splitlines()[-1] if complaint else f"ddrescue ended with {self._status}"
-        return PassEnd.FINISHED, ""
-
-    async def settled(self, end: PassEnd, detail: str) -> tuple[PassEnd, str, Mapfile]:
-        """After `run`: the map that counts. If the source is gone, what it failed to give at last is not held bad."""
-        image, limits = self._orders.image, self._orders.limits
-        after = await anyio.to_thread.run_sync(image.mapfile)
-        self._blame.saved(after)
-        gone = await why_gone(self._orders.source, image, self._read_in(after), limits.check_s)
-        if gone is not None:
-            after, detail = await self._taken_back(after, gone)
-            end = PassEnd.SOURCE_GONE if end in (PassEnd.FINISHED, PassEnd.FAILED) else end
-        if end is PassEnd.FINISHED and self._left_out(after):
-            end, detail = PassEnd.FAILED, "ddrescue ended before it had tried everything"
-        if self._hasher is not None:
-            self._hasher.reaches(_prefix(after))
-        return end, detail, after
-
-    async def _taken_back(self, after: Mapfile, gone: Gone) -> tuple[Mapfile, str]:
-        """The map without what the source is not to be believed, and what to say of it."""
-        image = self._orders.image
-        if gone.swapped:  # since when, nobody knows
-            foreign = difference(after.rescued, self._before.rescued)
-            await anyio.to_thread.run_sync(image.put_map, self._before)
-            await anyio.to_thread.run_sync(image.forget, foreign)
-            return self._before, f"{gone.detail}; the {total(foreign):,} bytes of this pass do not count"
-        suspects = self._blame.suspects
-        if not suspects:
-            return after, gone.detail
-        after = self._blame.taken_back
-        await anyio.to_thread.run_sync(image.put_map, after)
-        return after, f"{gone.detail}; {total(suspects):,} bytes that failed since the last read are to be read again"
-
-    def _read_in(self, mapfile: Mapfile) -> Ranges:
-        """What this pass has read, or, if that is nothing, whatever was read before."""
-        return difference(mapfile.rescued, self._before.rescued) or mapfile.rescued
-
-    def _left_out(self, after: Mapfile) -> bool:
-        """Did all copying passes leave something untried?"""
-        if self._orders.flags.copy_passes != "1-5":
-            return False
-        untried = after.ranges("?")
-        if self._orders.domain is not None:
-            untried = intersection(untried, _sectors_of(self._orders.domain, self._orders.source))
-        return bool(untried)
-
-    async def _why_to_end(self) -> tuple[PassEnd, str] | None:
-        """Returns None when ddrescue ended by itself."""
-        limits = self._orders.limits
-        while not self._ended.is_set():
-            with anyio.move_on_after(limits.poll_s):
-                await self._ended.wait()
-            await self._look_at_map()
-            if self._stop.requested:
-                return PassEnd.STOPPED, "by the operator"
-            now_s = time.monotonic()
-            why = self._rules.verdict(now_s)
-            if why is not None:
-                return why
-            if self._rules.to_be_checked(now_s):
-                read = self._read_in(self._newest)
-                gone = await why_gone(self._orders.source, self._orders.image, read, limits.check_s)
-                self._rules.answered(time.monotonic())
-                if gone is not None:
-                    return PassEnd.SOURCE_GONE, gone.detail
-        return None
-
-    async def _look_at_map(self) -> None:
-        now_s, stamp = time.monotonic(), _stamp(self._orders.image)
-        if stamp == self._map_stamp or now_s < self._map_next_s:
-            return
-        mapfile = await anyio.to_thread.run_sync(self._orders.image.follow_map)
-        if mapfile is None:
-            return  # it is being written
-        self._map_stamp = stamp
-        self._map_next_s = time.monotonic() + _PARSE_SHARE * (time.monotonic() - now_s)
-        self._newest = mapfile
-        self._blame.saved(mapfile)
-        rescued = rescued_bytes(mapfile)
-        self._rules.counted(Count(now_s, rescued, rescued + total(mapfile.ranges("-"))))
-        if self._hasher is not None:
-            self._hasher.reaches(_prefix(mapfile))
-
-    async def _listen(self, screen: anyio.abc.ByteReceiveStream | None) -> None:
-        assert screen is not None
-        parser = StatusScreen()
-        async for chunk in screen:
-            status = parser.feed(chunk)
-            if status is not None:
-                self._saw(status)
-        self._ended.set()
-
-    def _saw(self, status: Status) -> None:
-        self._rules.saw(status, time.monotonic())
-        self.read_errors = status.read_errors
-        failed = status.non_trimmed_bytes + status.non_scraped_bytes + status.bad_bytes
-        rescued = self._shown_from + status.rescued_bytes
-        self._forward = self._forward and not failed and not status.read_errors
-        if self._forward and self._hasher is not None:
-            self._hasher.reaches(rescued - rescued // _ROUNDED - _MARGIN_BYTES)
-        self._advance(
-            Progress(
-                rescued_bytes=min(rescued, self._orders.source.size_bytes),
-                total_bytes=self._orders.source.size_bytes,
-                position=status.position,
-                rate_per_s=status.rate_per_s,
-                remaining_s=status.remaining_s,
-                bad_bytes=failed,
-                read_errors=status.read_errors,
-                phase=status.phase,
-            )
-        )
-
-    async def _collect(self, stream: anyio.abc.ByteReceiveStream | None) -> None:
-        assert stream is not None
-        async for chunk in stream:
-            self._complaints += chunk
-            del self._complaints[:-_OUTPUT_LIMIT_BYTES]
-
-
-async def _version() -> tuple[int, int]:
-    """Of the ddrescue that will be run; which options it knows depends on it."""
-    said = await proc.run(["ddrescue", "--version"], timeout_s=_VERSION_S)
-    return version_of(said.stdout.decode(errors="replace")) or MINIMUM_VERSION
-
-
-def _stamp(image: WorkingImage) -> int:
-    try:
-        return image.map_path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _prefix(mapfile: Mapfile) -> int:
-    """How far it is read from its start without a gap."""
-    first = mapfile.blocks[0]
-    return first.size if first.status == "+" else 0

@@ -128,17 +128,21 @@ class WorkingImage:
         _replace(self.map_path, text)
 
     def record(self, record: PassRecord) -> None:
-        """Image and map are durable first, then the record of the pass that made them."""
+        """Image and map are durable first, then the record of the pass that made them. StoreError: no space for it."""
         os.fsync(self._lock)
         _sync(self.map_path)
         state = msgspec.structs.replace(self._state, passes=(*self._state.passes, record))
         try:
             self.save(state)
         except OSError as error:
-            if error.errno not in FULL or self.saved_map() is None:
+            if error.errno not in FULL:
                 raise
-            self.kept_map_path.unlink(missing_ok=True)  # the map is whole: its copy makes room
-            self.save(state)
+            # of the two copies of the map one makes room: that which was cut short, if one was
+            (self.kept_map_path if self.saved_map() is not None else self.map_path).unlink(missing_ok=True)
+            try:
+                self.save(state)
+            except OSError:
+                raise StoreError(f"no space is left for {self.state_path}", "make room and run it again") from error
 
     def identified(self, medium_hash: str) -> None:
         """The medium's identity is known from now on, durable on return."""
@@ -277,12 +281,16 @@ def _locked(path: Path, flags: int = 0) -> int:
 def _replace(path: Path, content: bytes, *, durable: bool = True) -> None:
     """The file has this content or the one before, never a part."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
     if durable:
         _sync(path.parent)
 

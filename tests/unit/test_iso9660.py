@@ -29,6 +29,7 @@ from iso_bytes import (
 )
 
 from ntt.model import Entry
+from ntt.ranges import Ranges
 from ntt.readers.base import ReadError
 from ntt.readers.iso.reader import Iso9660Reader, open_iso9660
 from ntt.readers.iso.records import digits_time, recorded_time
@@ -37,7 +38,7 @@ from ntt.readers.iso.rockridge import RockRidge, parse_system_use
 FILE = 0o100644
 
 
-def no_continuation(block: int, offset: int, length: int) -> tuple[bytes, str]:
+def no_continuation(block: int, offset: int, length: int) -> tuple[bytes, str, Ranges]:
     raise AssertionError("no continuation area was expected")
 
 

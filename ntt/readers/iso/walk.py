@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -13,6 +12,7 @@ from ntt.readers.base import ImageSource
 from ntt.readers.iso.account import Account
 from ntt.readers.iso.entries import FileEntries, Named, directory_entry, remarks_on
 from ntt.readers.iso.files import BUCKET_BYTES
+from ntt.readers.iso.listing import Directory, Listing, is_own_record
 from ntt.readers.iso.records import (
     FLAG_MULTI_EXTENT,
     OWN_IDENTIFIER,
@@ -33,33 +33,6 @@ _RELOCATION_DIRECTORIES = (b"rr_moved", b".rr_moved")
 Found = Entry | WalkProblem
 
 
-@dataclass(slots=True)
-class _Listing:
-    """How far a directory is listed: `group` are the records of a multi-extent file, as far as they have been met.
-
-    `gap`: what of the sector before was not read. `broken`: the first record of a file that broke off there.
-    """
-
-    group: list[DirectoryRecord] = field(default_factory=list)
-    gap: Ranges = ()
-    broken: DirectoryRecord | None = None
-
-
-@dataclass(slots=True)
-class _Directory:
-    """A directory that is to be listed, or being listed. Its entry is not given out while it is `hidden_in` another."""
-
-    start: int  # position
-    entry: Entry
-    hidden_in: _Directory | None = None
-    names: set[bytes] = field(default_factory=set)  # only while it is listed
-    remarks: int = 0
-
-    @property
-    def ino(self) -> int:
-        return self.entry.ino
-
-
 class IsoWalk:
     """One walk over one volume. Keeps the blocks of the directories and the hard links met, not the files.
 
@@ -76,8 +49,8 @@ class IsoWalk:
         self._trees = trees
         self._files = FileEntries(volume.geometry, account, volume.missed)
         self._out: list[Found] = []
-        self._pending: list[_Directory] = []
-        self._relocated: list[tuple[_Directory, Named]] = []  # marked RE: shown where a CL entry names them
+        self._pending: list[Directory] = []
+        self._relocated: list[tuple[Directory, Named]] = []  # marked RE: shown where a CL entry names them
         self._claimed: set[int] = set()  # blocks of directories that are listed or pending
 
     def run(self) -> Iterator[Found]:
@@ -109,7 +82,7 @@ class IsoWalk:
             rock_ridge = NOTHING
         named = Named(start // BUCKET_BYTES, (root,), rock_ridge, b"", False)
         doubt = self._volume.doubt
-        self._enter(_Directory(start, directory_entry(named, self._geometry)))
+        self._enter(Directory(start, directory_entry(named, self._geometry)))
         if doubt:
             self._out.append(WalkProblem("directory_damaged", start // BUCKET_BYTES, b"", doubt))
 
@@ -121,7 +94,7 @@ class IsoWalk:
         records, _ = parse_sector(sector, start, self._geometry)
         return records[0] if records and records[0].identifier == OWN_IDENTIFIER else None
 
-    def _enter(self, directory: _Directory) -> None:
+    def _enter(self, directory: Directory) -> None:
         self._claimed.add(directory.start // self._geometry.block_bytes)
         size_bytes = min(directory.entry.size, _LARGEST_DIRECTORY)
         self._account.directory(directory.ino, self._geometry.offset_bytes + directory.start, size_bytes)
@@ -129,17 +102,17 @@ class IsoWalk:
             self._out.append(directory.entry)
         self._pending.append(directory)
 
-    def _show(self, directory: _Directory) -> None:
+    def _show(self, directory: Directory) -> None:
         """Gives out the entries of a hidden directory and of those that hide it, parents first."""
         entries: list[Entry] = []
-        at: _Directory | None = directory
+        at: Directory | None = directory
         while at is not None and at.hidden_in is not None:
             entries.append(at.entry)
             above, at.hidden_in = at.hidden_in, None
             at = above
         self._out.extend(reversed(entries))
 
-    def _subdirectory(self, holder: _Directory, named: Named) -> None:
+    def _subdirectory(self, holder: Directory, named: Named) -> None:
         """Checked, shown and remembered for listing; a problem instead where that cannot be."""
         record = named.record
         if not record.size_bytes or not self._geometry.inside(record.first_block, 1):
@@ -152,12 +125,12 @@ class IsoWalk:
             detail = f"block {record.first_block} belongs to a directory that is listed elsewhere"
             self._out.append(WalkProblem("directory_cycle", entry.ino, named.name, detail))
             return
-        directory = _Directory(record.first_block * self._geometry.block_bytes, entry)
+        directory = Directory(record.first_block * self._geometry.block_bytes, entry)
         if self._only_relocated(holder, directory, named):
             directory.hidden_in = holder
         self._enter(directory)
 
-    def _only_relocated(self, holder: _Directory, directory: _Directory, named: Named) -> bool:
+    def _only_relocated(self, holder: Directory, directory: Directory, named: Named) -> bool:
         """Whether this is where a writer keeps relocated directories (RRIP 4.1.5), and nothing else.
 
         Writers call it rr_moved; some mark it as relocated itself, then it may also be empty.
@@ -177,7 +150,7 @@ class IsoWalk:
             return False
         return all(marks) and (bool(marks) or (marked and usual))
 
-    def _moved_here(self, holder: _Directory, named: Named) -> None:
+    def _moved_here(self, holder: Directory, named: Named) -> None:
         """RRIP 4.1.5.1: the directory that a CL entry stands for; its attributes are in its own record."""
         block = named.rock_ridge.child_block
         inside = self._geometry.inside(block, 1)
@@ -209,8 +182,8 @@ class IsoWalk:
 
     # ---- the records of one directory
 
-    def _list(self, directory: _Directory) -> Iterator[Found]:
-        listing = _Listing()
+    def _list(self, directory: Directory) -> Iterator[Found]:
+        listing = Listing()
         try:
             for position, sector in self._sectors(directory.start, self._checked_size(directory)):
                 if not self._claim(directory, position, sector):
@@ -229,7 +202,7 @@ class IsoWalk:
         directory.names = set()
         yield from self._given_out()
 
-    def _list_sector(self, directory: _Directory, position: int, sector: bytes, listing: _Listing) -> None:
+    def _list_sector(self, directory: Directory, position: int, sector: bytes, listing: Listing) -> None:
         """Leaves in `listing` the records of a multi-extent file whose end is in the next sector."""
         start = self._geometry.offset_bytes + position
         whole, gap = len(sector), listing.gap
@@ -259,7 +232,7 @@ class IsoWalk:
             listing.broken = listing.group[0]
             listing.group = []
 
-    def _belongs_before(self, record: DirectoryRecord, listing: _Listing) -> bool:
+    def _belongs_before(self, record: DirectoryRecord, listing: Listing) -> bool:
         """Whether this goes on with the file whose records broke off at the gap, and which was told already."""
         return listing.broken is not None and record.continues(listing.broken)
 
@@ -280,7 +253,7 @@ class IsoWalk:
             self._account.continuation(ino, start, end, lost)
         return rock_ridge
 
-    def _close(self, directory: _Directory, records: Sequence[DirectoryRecord], lost: Ranges = ()) -> None:
+    def _close(self, directory: Directory, records: Sequence[DirectoryRecord], lost: Ranges = ()) -> None:
         """All records of a name are there, or all but those in `lost`: out it goes."""
         record = records[0]
         rock_ridge = self._use_of(record, record.position // BUCKET_BYTES)
@@ -307,18 +280,18 @@ class IsoWalk:
         else:
             self._subdirectory(directory, named)
 
-    def _remark(self, directory: _Directory, name: bytes, detail: str) -> None:
+    def _remark(self, directory: Directory, name: bytes, detail: str) -> None:
         directory.remarks += 1
         if directory.remarks <= _MOST_REMARKS:
             self._out.append(WalkProblem("bad_record", directory.ino, name, detail))
 
     # ---- its blocks
 
-    def _readable_size(self, directory: _Directory) -> int:
+    def _readable_size(self, directory: Directory) -> int:
         in_image = self._source.size_bytes - self._geometry.offset_bytes - directory.start
         return max(0, min(directory.entry.size, in_image, _LARGEST_DIRECTORY))
 
-    def _checked_size(self, directory: _Directory) -> int:
+    def _checked_size(self, directory: Directory) -> int:
         """How far the directory is read; what of it cannot be is a problem."""
         claimed = directory.entry.size
         start = self._geometry.offset_bytes + directory.start
@@ -341,13 +314,13 @@ class IsoWalk:
             for at in range(0, length, SECTOR_BYTES):
                 yield start + window + at, data[at : at + SECTOR_BYTES]
 
-    def _claim(self, directory: _Directory, position: int, sector: bytes) -> bool:
+    def _claim(self, directory: Directory, position: int, sector: bytes) -> bool:
         """Whether these blocks are this directory's alone; a size that is too large runs into the next one."""
         first = position // self._geometry.block_bytes
         blocks = range(first, first - (-len(sector) // self._geometry.block_bytes))
         if position == directory.start:
             blocks = blocks[1:]  # its first block was claimed when it was met
-        begins_another = position != directory.start and _is_own_record(sector, first)
+        begins_another = position != directory.start and is_own_record(sector, first)
         if begins_another or not self._claimed.isdisjoint(blocks):
             self._account.is_complete = False
             detail = f"at block {first} it runs into another directory, the rest is not listed"
@@ -355,7 +328,3 @@ class IsoWalk:
             return False
         self._claimed.update(blocks)
         return True
-
-
-def _is_own_record(sector: bytes, block: int) -> bool:
-    return sector[32:34] == b"\x01\x00" and int.from_bytes(sector[2:6], "little") == block
