@@ -86,7 +86,7 @@ def boot_by_copy(source: ImageSource, offset_bytes: int, size_bytes: int) -> byt
         return None
     for behind in (*SECTOR_SIZES, 0):
         place = offset_bytes + size_bytes - behind
-        if within(source.unread, place, place + BOOT_BYTES):
+        if place < offset_bytes or within(source.unread, place, place + BOOT_BYTES):
             continue
         boot = source.read(place, BOOT_BYTES)
         if boot[3:11] != b"NTFS    ":
