@@ -21,6 +21,7 @@ class Stage(enum.StrEnum):
     ENUMERATE = "enumerate"
     COPY = "copy"
     ARCHIVE = "archive"
+    EJECT = "eject"
 
 
 class Health(enum.StrEnum):
@@ -58,6 +59,7 @@ class Route(enum.StrEnum):
     HFS = "hfs"
     UDF = "udf"
     ARCHIVE = "archive"
+    EJECT = "eject"
     KERNEL = "kernel"
     FUSE = "fuse"
     SEVENZIP = "7z"

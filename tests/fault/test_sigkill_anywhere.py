@@ -21,7 +21,7 @@ from rescued_media import RescueMedium
 from ntt.db.embedded import embedded_server, embedded_url
 
 SEED = 20261122
-POINTS = 56
+POINTS = 64
 BYTE_POINTS = {"bytes hashed": 1, "bytes packed": 2, "bytes of large blobs": 1, "bytes archived": 2}
 READING = ("sql read", "copy pread", "walk pread", "ntt pread", "file", "ntt ftruncate pulse")
 PROBLEMS_RECORDED = 1

@@ -1,0 +1,1 @@
+"""The live view of the watch: every drive at once, and the keys."""

@@ -1,0 +1,1 @@
+"""Media as they are inserted, through all stages, and out again."""
