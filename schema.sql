@@ -1,11 +1,11 @@
 -- NTT's catalogue. Read top to bottom: media, what is on them, what is kept, what happened.
--- Version 3. A program that meets another version stops and names `ntt db upgrade`.
+-- Version 4. A program that meets another version stops and names `ntt db upgrade`.
 
 CREATE TABLE ntt_schema (
     version     int NOT NULL,
     applied_at  timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO ntt_schema (version) VALUES (3);
+INSERT INTO ntt_schema (version) VALUES (4);
 
 -- ---------------------------------------------------------------- media
 
@@ -76,6 +76,25 @@ CREATE TABLE sighting (
     run_id      text NOT NULL
 );
 CREATE INDEX sighting_medium ON sighting (medium_id);
+
+-- What `ntt watch` was fed, in order, whatever became of it: blank, audio, refused and unreadable media too.
+CREATE TABLE insertion (
+    id          int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    session     text NOT NULL,                -- the run that saw it
+    sequence    int NOT NULL,                 -- of the session, from 1
+    inserted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    drive       text NOT NULL,                -- what people call it, and its node
+    disc        text NOT NULL DEFAULT '',     -- what its own table of contents says: data, audio CD, blank, ...
+    label       text,                         -- given by the operator
+    box         text,
+    medium_id   int REFERENCES medium ON DELETE SET NULL,
+    verdict     text CHECK (verdict IN ('complete', 'problems', 'known', 'failed')),  -- NULL: not ended
+    summary     text NOT NULL DEFAULT '',
+    ended_at    timestamptz,
+    ejected_at  timestamptz,                  -- the tray was seen open, or the stick may be pulled
+    UNIQUE (session, sequence)
+);
+CREATE INDEX insertion_medium ON insertion (medium_id);
 
 CREATE TABLE volume (
     medium_id   int NOT NULL REFERENCES medium ON DELETE CASCADE,

@@ -16,6 +16,7 @@ import msgspec
 
 from bench.commands import CommandFailed
 from bench.images import PLANS, QUICK_PLANS, QUICK_SMALL_FILES, SMALL_FILES
+from bench.imaging import QUICK_SOURCES, SOURCES
 from bench.machine import machine
 from bench.measuring import PARTS, Findings, Request, measure, say
 from bench.record import Report
@@ -26,11 +27,12 @@ from ntt.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, NttError
 RESULTS = Path(__file__).resolve().parent / "results"
 DISK_BYTES = 6 << 30  # sparse: what is not written takes no space
 QUICK_DISK_BYTES = 512 << 20
+PAIRS = 5  # of imaging, where a few per cent are to be told apart
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line; `repeat` None: three times, once when quick."""
+    """The command line; `repeat` None: three times (pairs of imaging: five), once when quick."""
 
     quick: bool
     repeat: int | None
@@ -47,16 +49,21 @@ class Options:
     def request(self) -> Request:
         plans = QUICK_PLANS if self.quick else PLANS
         small_files = QUICK_SMALL_FILES if self.quick else SMALL_FILES
-        wanted = tuple(plan for plan in plans if plan.name in self.images)
+        sources = QUICK_SOURCES if self.quick else SOURCES
         return Request(
-            wanted, tuple(plan for plan in small_files if plan.name in self.images), self.parts, self.repetitions
+            tuple(plan for plan in plans if plan.name in self.images),
+            tuple(plan for plan in small_files if plan.name in self.images),
+            self.parts,
+            self.repetitions,
+            tuple(plan for plan in sources if plan.name in self.images),
+            self.repeat or (1 if self.quick else PAIRS),
         )
 
 
 def parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m bench", description="NTT beside cp, restic, borg and a shell.")
-    names = [plan.name for plan in (*PLANS, *SMALL_FILES)]
-    parser.add_argument("--repeat", type=int, metavar="N", help="repetitions, of which medians are shown (default 3)")
+    names = [*(plan.name for plan in (*PLANS, *SMALL_FILES)), *(plan.name for plan in SOURCES)]
+    parser.add_argument("--repeat", type=int, metavar="N", help="repetitions, of which medians are shown")
     parser.add_argument("--quick", action="store_true", help="tiny images, once: does everything work?")
     parser.add_argument("--image", action="append", choices=names, help="only this one; may be given again")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be given again")
@@ -113,6 +120,7 @@ def _measure(options: Options, arguments: Sequence[str], cache: Path) -> int:
         catalogue=tuple(findings.catalogue),
         left_out=tuple(findings.left_out),
         mounted_by=tuple(findings.mounted_by),
+        imaging=tuple(findings.imaging),
     )
     options.results.mkdir(parents=True, exist_ok=True)
     target = options.results / f"{now:%Y-%m-%dT%H%M%S}Z.json"

@@ -11,6 +11,7 @@ from bench.record import Machine
 from ntt import __version__
 
 VERSION_COMMANDS = (
+    ("ddrescue", "--version"),
     ("restic", "version"),
     ("borg", "--version"),
     ("b3sum", "--version"),

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bench import competitors, other_mounts, pipeline
+from bench import competitors, imaging, other_mounts, pipeline, slow_file
 from bench.commands import CommandFailed
 from bench.competitors import COMPETITORS, Competitor, Timings
 from bench.images import ImagePlan, cached_image
+from bench.imaging import SourcePlan
 from bench.ntt_runs import Ingest, home_in, ingest, ingest_sampled, prepare
 from bench.other_images import cached_file_system
-from bench.record import CatalogueSize, Image, Memory, Series, What
+from bench.record import CatalogueSize, Image, Imaging, Memory, Series, What
 from bench.workspace import Workspace, warm
 
-PARTS = ("ntt", "competitors", "pipeline", "memory", "file-systems")
+PARTS = ("ntt", "competitors", "pipeline", "memory", "file-systems", "imaging")
 TIMED = ("A", "B")  # C is there for its memory only
 STAGES = {
     What.IDENTIFY_STAGE: "identify",
@@ -30,12 +31,17 @@ STAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to measure, and how many times; `small_files` are the same tree in several file systems."""
+    """What to measure, and how many times; `small_files` are the same tree in several file systems.
+
+    `sources` are imaged in `pairs`, once by NTT and once without in each.
+    """
 
     plans: tuple[ImagePlan, ...]
     small_files: tuple[ImagePlan, ...]
     parts: tuple[str, ...]
     repeat: int
+    sources: tuple[SourcePlan, ...] = ()
+    pairs: int = 1
 
 
 @dataclass(slots=True)
@@ -48,6 +54,7 @@ class Findings:
     catalogue: list[CatalogueSize] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     mounted_by: list[str] = field(default_factory=list)
+    imaging: list[Imaging] = field(default_factory=list)
 
     def add(self, image: str, timings: Timings) -> None:
         for what, seconds in timings:
@@ -66,7 +73,7 @@ def say(text: str) -> None:
 def measure(request: Request, cache: Path, workspace: Workspace, findings: Findings) -> None:
     """Fills `findings`; whatever it raises, what was measured until then is in there."""
     contests = tuple(_contests(request, workspace, findings))
-    for plan in request.plans:
+    for plan in request.plans if contests or "memory" in request.parts else ():
         say(f"{plan.name}: {plan.files:,} files, {plan.content_bytes:,} bytes")
         image = cached_image(plan, cache, workspace.folder)
         findings.images.append(Image(plan.name, plan.files, plan.content_bytes, image.stat().st_size))
@@ -77,6 +84,7 @@ def measure(request: Request, cache: Path, workspace: Workspace, findings: Findi
             if "memory" in request.parts:
                 _sample(plan, image, workspace, findings)
     measure_file_systems(request, cache, workspace, findings)
+    measure_imaging(request, cache, workspace, findings)
 
 
 def measure_file_systems(request: Request, cache: Path, workspace: Workspace, findings: Findings) -> None:
@@ -99,6 +107,19 @@ def measure_file_systems(request: Request, cache: Path, workspace: Workspace, fi
         for _ in range(request.repeat):
             findings.add(plan.name, _list_and_copy(workspace, plan, image))
             findings.add(plan.name, other_mounts.measure(plan.fstype, image, workspace))
+
+
+def measure_imaging(request: Request, cache: Path, workspace: Workspace, findings: Findings) -> None:
+    """NTT's image stage beside ddrescue with the same flags, over sources without errors."""
+    if "imaging" not in request.parts or not request.sources or not _are_here(imaging.PROGRAMS, findings):
+        return
+    obstacle = slow_file.obstacle()
+    for plan in request.sources:
+        if plan.bytes_per_s and obstacle:
+            findings.left_out.append(f"imaging of {plan.name}: {obstacle}")
+            continue
+        say(f"{plan.name}: {request.pairs} pairs, {plan.size_bytes:,} bytes")
+        findings.imaging.append(imaging.measure(plan, request.pairs, cache, workspace, say))
 
 
 def _list_and_copy(workspace: Workspace, plan: ImagePlan, image: Path) -> Timings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -33,7 +34,19 @@ class Medium(msgspec.Struct, frozen=True):
     paths: int
     failed: int
     damaged: int
+    image_hash: str
+    image_bytes: int
+    unread_bytes: int
     stages: dict[str, Stage]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A line of NTT's log."""
+
+    event: str
+    timestamp: datetime
+    stage: str = ""
+    state: str = ""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -71,6 +84,24 @@ def prepare(home: Path) -> None:
 def ingest(image: Path, files: int, home: Path, *options: str) -> Ingest:
     """CommandFailed unless all `files` were copied whole."""
     return _checked(run(*_ingest_argv(image, home), *options), files)
+
+
+def imaged(source: Path, home: Path, size_bytes: int) -> tuple[float, str]:
+    """Seconds of the image stage, from its start until the hash of the image is known and all of it durable; the hash.
+
+    Identifying is part of it: what was hashed on the way is not read again there, and what was not is. CommandFailed
+    unless all `size_bytes` were read. What is in the image may be anything.
+    """
+    argv = _ingest_argv(source, home)
+    finished = run(*argv, "--no-archive", "--effort", "normal", statuses=WITH_PROBLEMS)
+    (medium,) = msgspec.json.decode(finished.stdout, type=Document).media
+    lines = (Settings(home=home).log_dir / "ntt.jsonl").read_bytes().splitlines()
+    events = [msgspec.json.decode(line, type=Event) for line in lines]
+    began = [event.timestamp for event in events if (event.event, event.stage) == ("stage_started", "image")]
+    ended = [event for event in events if (event.event, event.stage) == ("stage_ended", "identify")]
+    if len(began) != 1 or ended[-1].state != "ok" or (medium.image_bytes, medium.unread_bytes) != (size_bytes, 0):
+        raise CommandFailed(f"ntt ingest did not read {size_bytes:,} bytes in one pass: {medium}")
+    return (ended[-1].timestamp - began[0]).total_seconds(), medium.image_hash
 
 
 def ingest_sampled(image: Path, name: str, files: int, home: Path) -> tuple[Memory, CatalogueSize]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from statistics import median
+from statistics import median, quantiles
 
 import msgspec
 
@@ -56,6 +56,32 @@ class Series(msgspec.Struct, frozen=True):
     @property
     def median(self) -> float:
         return median(self.seconds)
+
+
+class Imaging(msgspec.Struct, frozen=True):
+    """Seconds of NTT and of ddrescue for one healthy source, pair by pair; `load` is that before each pair.
+
+    All of them end with a durable image. NTT's includes the hash, `ddrescue_b3sum` is `ddrescue` and then the hash.
+    `bytes_per_s` 0: not limited.
+    """
+
+    source: str
+    size_bytes: int
+    bytes_per_s: int
+    ntt: tuple[float, ...]
+    ddrescue: tuple[float, ...]
+    ddrescue_b3sum: tuple[float, ...]
+    load: tuple[float, ...]
+
+    @property
+    def overheads(self) -> tuple[float, ...]:
+        """NTT's time as a multiple of ddrescue's, of each pair."""
+        return tuple(ours / theirs for ours, theirs in zip(self.ntt, self.ddrescue, strict=True))
+
+    @property
+    def overheads_hashed(self) -> tuple[float, ...]:
+        """The same, of ddrescue with `b3sum` after it."""
+        return tuple(ours / theirs for ours, theirs in zip(self.ntt, self.ddrescue_b3sum, strict=True))
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -120,6 +146,7 @@ class Report(msgspec.Struct, frozen=True):
     catalogue: tuple[CatalogueSize, ...]
     left_out: tuple[str, ...]
     mounted_by: tuple[str, ...] = ()
+    imaging: tuple[Imaging, ...] = ()
 
     def median(self, image: str, what: What) -> float | None:
         """Seconds; None when it was not measured."""
@@ -132,3 +159,11 @@ class Report(msgspec.Struct, frozen=True):
 
     def bytes_per_path(self, image: str) -> float | None:
         return next((c.bytes_per_path for c in self.catalogue if c.image == image), None)
+
+
+def quartiles(values: tuple[float, ...]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile, between the values where there is none; of one value that value."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    lower, middle, upper = quantiles(values, n=4, method="inclusive")
+    return lower, middle, upper

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bench.record import CatalogueSize, Image, Memory, Report, What
+from bench.record import CatalogueSize, Image, Imaging, Memory, Report, What, quartiles
 from bench.targets import verdicts
 
 STAGES = (What.IDENTIFY_STAGE, What.ENUMERATE_STAGE, What.COPY_STAGE, What.ARCHIVE_STAGE)
@@ -20,6 +20,16 @@ COMPARED = (
     What.BORG_WARM,
 )
 SMALL_FILES = (What.LIST_AND_COPY, What.MOUNT_CP, What.MOUNT_CP_SYNC)
+IMAGING_HEAD = (
+    "source",
+    "pairs",
+    "load",
+    "`ddrescue`, s",
+    "`ddrescue`, `b3sum`, s",
+    "NTT, image and hash, s",
+    "against `ddrescue`",
+    "against `ddrescue`, `b3sum`",
+)
 WHOLE = (What.INGEST, What.FIRST_INGEST, *(what for what in What if what.startswith("shell pipeline")))
 
 
@@ -36,6 +46,7 @@ def _lines(report: Report) -> Iterator[str]:
     title = "20,000 small files in each file system, in seconds" if not report.quick else "Small files, in seconds"
     yield from _section(title, _head(report, small=True), _time_rows(report, SMALL_FILES, small=True))
     yield from _section("Where NTT's time goes, in seconds", _head(report), _stage_rows(report))
+    yield from _section("Imaging a healthy source: medians and quartiles of pairs", IMAGING_HEAD, _imaging_rows(report))
     head = ("image", "peak PSS", "peak RSS", "at the peak")
     yield from _section("Peak memory of NTT's processes without PostgreSQL", head, map(_memory_row, report.memory))
     head = ("image", "paths", "bytes per path", "of which (in indexes)")
@@ -110,6 +121,27 @@ def _stage_rows(report: Report) -> Iterator[tuple[str, ...]]:
         rest.append("" if whole is None else f"{whole - sum(parts):.2f}")
     if any(rest):
         yield ("NTT, the rest: start of Python and PostgreSQL, recognition, report, end", *rest)
+
+
+def _imaging_rows(report: Report) -> Iterator[tuple[str, ...]]:
+    for one in report.imaging:
+        yield (
+            f"{one.source}: {_megabytes(one.size_bytes)}, {_rate(one)}",
+            str(len(one.ntt)),
+            f"{min(one.load):.1f}-{max(one.load):.1f}",
+            *(_middle(seconds, 2) for seconds in (one.ddrescue, one.ddrescue_b3sum, one.ntt)),
+            *(f"{_middle(times, 3)} ×" for times in (one.overheads, one.overheads_hashed)),
+        )
+
+
+def _rate(one: Imaging) -> str:
+    return f"{one.bytes_per_s / 1e6:.0f} MB/s" if one.bytes_per_s else "from memory"
+
+
+def _middle(values: tuple[float, ...], digits: int) -> str:
+    lower, middle, upper = quartiles(values)
+    quarters = f" ({lower:.{digits}f}-{upper:.{digits}f})" if len(values) > 1 else ""
+    return f"{middle:.{digits}f}{quarters}"
 
 
 def _memory_row(memory: Memory) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.record import Report, What
+from bench.record import Imaging, Report, What, quartiles
 
 MEMORY_LIMIT_BYTES = 400_000_000
 BYTES_PER_PATH_LIMIT = 250
+IMAGING_LIMIT = 1.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def verdicts(report: Report) -> list[Verdict]:
     for ratio in SMALL_FILE_RATIOS:
         found.append(_ratio(report, ratio))
     found += [_row_bytes(report, image) for image in ("A", "B")]
+    found += [_imaging(one) for one in report.imaging]
     return found
 
 
@@ -73,6 +75,15 @@ def _ratio(report: Report, ratio: Ratio) -> Verdict:
         return Verdict(target, limit, "", None)
     measured = f"{ours / theirs:.2f} × ({ours:.2f} s against {theirs:.2f} s)"
     return Verdict(target, limit, measured, ours <= ratio.limit * theirs)
+
+
+def _imaging(one: Imaging) -> Verdict:
+    """Paired: what counts is the median over the pairs."""
+    lower, middle, upper = quartiles(one.overheads)
+    ours, theirs = quartiles(one.ntt)[1], quartiles(one.ddrescue)[1]
+    measured = f"{middle:.3f} × ({lower:.3f}-{upper:.3f}; {ours:.2f} s against {theirs:.2f} s)"
+    target = f"{one.source}: NTT, image and hash, against `ddrescue` with the same flags"
+    return Verdict(target, f"≤ {IMAGING_LIMIT} ×", measured, middle <= IMAGING_LIMIT)
 
 
 def _memory(report: Report, image: str) -> Verdict:

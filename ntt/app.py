@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ntt.attempts import Ingested, Stages
+from ntt.attempts import Ingested, Stages, Turn, at_once
 from ntt.config import Settings
 from ntt.db.connection import Database, open_database
 from ntt.db.copying import CopyQueue, FailedFile, Registrar
@@ -34,6 +34,7 @@ from ntt.errors import (
     StoreError,
     UsageError,
 )
+from ntt.escort import Escort
 from ntt.eventlog import Both, EventLog, event_log
 from ntt.model import Effort, Order
 from ntt.mounts.session import MountLimits
@@ -134,10 +135,17 @@ class IngestResult:
         return EXIT_PROBLEMS if any(report.problems or not report.complete for report in self.media) else EXIT_OK
 
 
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """An open catalogue with its store, this run's own folder, and the log."""
+
+    catalogue: Catalogue
+    work: Path
+    log: EventLog
+
+
 @asynccontextmanager
-async def _at_work(
-    settings: Settings, reporter: Reporter, stop: Stop
-) -> AsyncIterator[tuple[Catalogue, Orchestrator, EventLog]]:
+async def at_work(settings: Settings) -> AsyncIterator[Workplace]:
     """Catalogue, log, scratch folder and a prepared store; what dead runs left in them is removed first."""
     run_id = secrets.token_hex(4)
     async with AsyncExitStack() as stack:
@@ -155,7 +163,7 @@ async def _at_work(
             remove_parts(settings.archive_dir)
         await _cut_packs(catalogue)
         gc.freeze()  # what is loaded by now stays: collecting it over and over costs more than it frees
-        yield catalogue, _orchestrator(catalogue, Both(reporter, log), stop, work), log
+        yield Workplace(catalogue, work, log)
 
 
 async def _cut_packs(catalogue: Catalogue) -> None:
@@ -172,14 +180,15 @@ async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter
     """
     reports: list[MediumReport] = []
     failures: list[Failure] = []
-    async with _at_work(settings, reporter, stop) as (catalogue, orchestrator, log):
+    async with at_work(settings) as place:
+        orchestrator = orchestrator_of(place, reporter, stop)
         for order in map(_imaged_if_device, orders):
             try:
                 _require_space(settings, order)
                 result = await orchestrator.ingest(order)
-                reports.append(await medium_report(catalogue.database, _facts(result)))
+                reports.append(await medium_report(place.catalogue.database, facts_of(result)))
             except (NttError, BaseExceptionGroup) as error:
-                failures.append(_failure(order, error, log))
+                failures.append(_failure(order, error, place.log))
                 if stop.requested or not failures[-1].others_can_go_on:
                     break
     return IngestResult(tuple(reports), tuple(failures))
@@ -193,13 +202,14 @@ async def retry(
         async with open_catalogue(settings, must_exist=True) as catalogue:
             medium = await catalogue.media.by_prefix(prefix)
             return await CopyQueue(catalogue.database, medium.id).failed(reason), None
-    async with _at_work(settings, reporter, stop) as (catalogue, orchestrator, _):
+    async with at_work(settings) as place:
+        catalogue, orchestrator = place.catalogue, orchestrator_of(place, reporter, stop)
         medium = await catalogue.media.by_prefix(prefix)
         files = await CopyQueue(catalogue.database, medium.id).failed(reason)
         if not files and not (await CopyQueue(catalogue.database, medium.id).pending()).files:
             return [], None  # a retry that was cut short left files pending: it is gone on with
         result = await orchestrator.retry(medium, reason)
-        return files, await medium_report(catalogue.database, _facts(result))
+        return files, await medium_report(catalogue.database, facts_of(result))
 
 
 def _imaged_if_device(order: Order) -> Order:
@@ -235,8 +245,13 @@ def _require_space(settings: Settings, order: Order) -> None:
             )
 
 
-def _orchestrator(catalogue: Catalogue, reporter: Reporter, stop: Stop, work: Path) -> Orchestrator:
+def orchestrator_of(
+    place: Workplace, reporter: Reporter, stop: Stop, escort: Escort | None = None, turn: Turn = at_once, part: str = ""
+) -> Orchestrator:
+    """The stages, wired. `part`: of this run's folder, where several media are brought through at once."""
+    catalogue, reporter, work = place.catalogue, Both(reporter, place.log), place.work / part
     settings, database = catalogue.settings, catalogue.database
+    work.mkdir(exist_ok=True)
     listing = ListingLimits(
         settings.worker_memory_bytes, settings.stall_s, settings.slow_s, settings.slow_per_s, settings.only_route
     )
@@ -264,10 +279,10 @@ def _orchestrator(catalogue: Catalogue, reporter: Reporter, stop: Stop, work: Pa
         reporter.note(medium.human, f"what was loaded before is kept in {folder / name}")
 
     refiner = Refiner(database, catalogue.store)
-    return Orchestrator(database, stages, refiner, reporter, stop, work, undo)
+    return Orchestrator(database, stages, refiner, reporter, stop, work, undo, escort, turn)
 
 
-def _facts(result: Ingested) -> RunFacts:
+def facts_of(result: Ingested) -> RunFacts:
     return RunFacts(
         medium_id=result.medium_id,
         recognition=result.recognition.value,

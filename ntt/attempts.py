@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,14 @@ from ntt.stages.enumerate import EnumerateStage, ListedImage
 from ntt.stages.identify import IdentifyStage, require_unchanged
 from ntt.stages.image import ImageStage, Imaging
 from ntt.stages.recognise import RecogniseStage, Recognition
+
+Turn = Callable[[Stage], AbstractAsyncContextManager[None]]
+
+
+def at_once(stage: Stage) -> AbstractAsyncContextManager[None]:
+    """Nobody else is there."""
+    del stage
+    return nullcontext()
 
 
 @dataclass(slots=True)
@@ -58,9 +66,11 @@ class Stages:
 
 
 class Attempts:
-    """Runs stages for whoever knows their order; `work` is this run's own folder."""
+    """Runs stages for whoever knows their order; `work` is this run's own folder, `turn` is held while one runs."""
 
-    def __init__(self, database: Database, stages: Stages, reporter: Reporter, stop: Stop, work: Path) -> None:
+    def __init__(
+        self, database: Database, stages: Stages, reporter: Reporter, stop: Stop, work: Path, turn: Turn = at_once
+    ) -> None:
         self._media = Media(database)
         self._database = database
         self._runs = StageRuns(database)
@@ -68,6 +78,7 @@ class Attempts:
         self._reporter = reporter
         self._stop = stop
         self._work = work
+        self._turn = turn
 
     async def first_pass(self, imaging: Imaging) -> PassRecord | None:
         """Over the whole medium, of which there is no row yet; None when that was done before."""
@@ -118,7 +129,8 @@ class Attempts:
             work = Work(bytes_done=done, bytes_total=image.claimed_bytes)
             self._reporter.stage_progress(image.name, Stage.IDENTIFY, work)
 
-        identity = await self._stages.identify.run(image.fd, image.claimed_bytes, image.unread, advance, scan)
+        async with self._turn(Stage.IDENTIFY):
+            identity = await self._stages.identify.run(image.fd, image.claimed_bytes, image.unread, advance, scan)
         work = Work(bytes_done=identity.image_bytes, bytes_total=identity.image_bytes)
         self._reporter.stage_ended(image.name, Stage.IDENTIFY, "ok", time.monotonic() - started, work)
         return identity
@@ -192,16 +204,18 @@ class Attempts:
                 self._require_going(stage)
             self._reporter.stage_progress(name, stage, work)
 
-        self._reporter.stage_started(name, stage)
-        attempt: Attempt | None = None
-        try:
-            async with self._runs.attempt(medium.id, stage) as attempt:
-                yield attempt, show
-                result.changed = True
-        finally:
-            if attempt is not None:
-                result.seconds[stage] = result.seconds.get(stage, 0.0) + attempt.seconds
-                self._reporter.stage_ended(name, stage, attempt.state, attempt.seconds, last)
+        async with self._turn(stage):
+            self._require_going(stage)
+            self._reporter.stage_started(name, stage)
+            attempt: Attempt | None = None
+            try:
+                async with self._runs.attempt(medium.id, stage) as attempt:
+                    yield attempt, show
+                    result.changed = True
+            finally:
+                if attempt is not None:
+                    result.seconds[stage] = result.seconds.get(stage, 0.0) + attempt.seconds
+                    self._reporter.stage_ended(name, stage, attempt.state, attempt.seconds, last)
 
 
 def unchanged(image: AcceptedImage) -> Callable[[], None]:

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     store: Path | None = None
     archives: Path | None = None
     images: Path | None = None  # of media that NTT reads itself
+    keep_images: bool = False  # also of watched media whose archive is proven
     workers: int = Field(default_factory=lambda: max(1, min(8, os.cpu_count() or 1)), ge=1, le=64)
     worker_memory_bytes: int = Field(default=2 << 30, ge=256 << 20)  # address space of one worker
     stall_s: float = Field(default=120.0, gt=0)  # a worker without progress for this long is stopped

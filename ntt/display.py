@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,87 +19,10 @@ from ntt.model import Stage
 from ntt.names import printable
 from ntt.operations.surface import SurfaceMap
 from ntt.progress import Reporter, Work
+from ntt.progress_text import Progress, describe, size_text
 
 LINE_EVERY_S = 10.0
 NOTES_SHOWN = 6
-RATE_SPAN_S = 10.0
-
-
-@dataclass(slots=True)
-class Progress:
-    """One stage of one medium while it runs. `marks` are (time, bytes, files) of the last seconds."""
-
-    medium: str
-    stage: Stage
-    started: float
-    work: Work = field(default_factory=Work)
-    state: str = "running"
-    seconds: float = 0.0
-    marks: list[tuple[float, int, int]] = field(default_factory=list)
-
-    def update(self, work: Work) -> None:
-        now = time.monotonic()
-        self.work = work
-        self.marks.append((now, work.bytes_done, work.files_done))
-        while len(self.marks) > 2 and self.marks[0][0] < now - RATE_SPAN_S:
-            self.marks.pop(0)
-
-    def rate(self) -> tuple[float, float]:
-        """(bytes/s, files/s) over the last seconds."""
-        if len(self.marks) < 2:
-            elapsed = max(time.monotonic() - self.started, 1e-3)
-            return self.work.bytes_done / elapsed, self.work.files_done / elapsed
-        (then, bytes_then, files_then), (now, bytes_now, files_now) = self.marks[0], self.marks[-1]
-        elapsed = max(now - then, 1e-3)
-        return (bytes_now - bytes_then) / elapsed, (files_now - files_then) / elapsed
-
-    def left_s(self) -> float | None:
-        """Seconds left by the slower of bytes and files; None while unknown."""
-        by_bytes, by_files = self.rate()
-        work = self.work
-        estimates = [
-            (total - done) / rate
-            for total, done, rate in (
-                (work.bytes_total, work.bytes_done, by_bytes),
-                (work.files_total, work.files_done, by_files),
-            )
-            if total is not None and rate > 0
-        ]
-        return max(estimates) if estimates else None
-
-
-def size_text(size_bytes: float) -> str:
-    """1,536 -> '1.5 KB' (powers of 1,000 would not match what `ls -h` shows; these are of 1,024)."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if size_bytes < 1024 or unit == "GB":
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1024
-    raise AssertionError("unreachable")
-
-
-def time_text(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def describe(progress: Progress) -> str:
-    """'12,000/40,000 files, 210.0/702.3 MB, 150.2 MB/s, 0:03 left, 2 errors'"""
-    work = progress.work
-    parts: list[str] = []
-    if work.files_done or work.files_total:
-        parts.append(f"{work.files_done:,}" + (f"/{work.files_total:,}" if work.files_total else "") + " files")
-    total = f"/{size_text(work.bytes_total)}" if work.bytes_total else ""
-    parts.append(size_text(work.bytes_done) + total)
-    if progress.state == "running":
-        by_bytes, by_files = progress.rate()
-        parts.append(f"{size_text(by_bytes)}/s" if work.bytes_total else f"{by_files:,.0f} files/s")
-        left = progress.left_s()
-        if left is not None:
-            parts.append(f"{time_text(left)} left")
-    if work.errors:
-        parts.append(f"{work.errors:,} with problems")
-    return ", ".join(parts)
 
 
 class LineReporter:
@@ -163,12 +86,13 @@ class LiveReporter:
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 1), expand=True)
-        for width in (9, 22, None):
-            table.add_column(width=width, no_wrap=width is not None, overflow="ellipsis")
+        for width in (9, 22):
+            table.add_column(width=width, no_wrap=True, overflow="ellipsis")
+        table.add_column(ratio=1, overflow="ellipsis")
         title = "" if self._rows else "opening the catalogue ..."
         for row in self._rows.values():
             title = row.medium
-            table.add_row(Text(row.stage.value, style="bold"), _bar(row), Text(describe(row) + _ending(row)))
+            table.add_row(Text(row.stage.value, style="bold"), _bar(row), Text(describe(row, "\n") + _ending(row)))
         notes = [Text(text, style="yellow" if problem else "dim") for text, problem in self._notes]
         head = Text(title, style="bold cyan", no_wrap=True, overflow="ellipsis")
         hint = Text("Ctrl-C finishes the files in hand and stops; once more stops at once", style="dim")
@@ -180,9 +104,9 @@ def _ending(row: Progress) -> str:
 
 
 def _bar(row: Progress) -> RenderableType:
-    if row.state == "ok":
-        return ProgressBar(total=1, completed=1, width=22)
     work = row.work
+    if row.state == "ok" and work.reading is None:  # a medium that was read as far as it goes may not be read whole
+        return ProgressBar(total=1, completed=1, width=22)
     if work.bytes_total:
         return ProgressBar(total=work.bytes_total, completed=work.bytes_done, width=22)
     return ProgressBar(total=None, width=22, pulse=row.state == "running")

@@ -74,6 +74,26 @@ class Refusal:
 DriveEvent = Insertion | Removal | EjectRequest | Refusal
 
 
+@dataclass(frozen=True, slots=True)
+class DriveState:
+    """A drive at one moment, for people. `polling`: who notices a change of its medium. `refusal`: why it would not be
+    touched, None if it would."""
+
+    drive: Drive
+    slot: Slot
+    polling: str
+    refusal: Refusal | None = None
+
+
+class Release(enum.StrEnum):
+    """How far a medium was given back."""
+
+    TRAY_OPEN = "tray open"
+    POWERED_OFF = "powered off: it can be pulled out"
+    SAFE = "safe to remove"
+    STAYS = "stays in the machine; all was written to it that was to be"
+
+
 class DiscKind(enum.StrEnum):
     """What a drive's own table of contents says of an optical disc; `DATA` for everything that has no such table."""
 

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from ntt.damage_text import pass_lines
 from ntt.db.copying import FailedFile
 from ntt.names import as_text, exact, printable
+from ntt.operations.damage_report import harmless_places
 from ntt.operations.ingest_report import DamagedFile, MediumReport
 
 RANGES_SHOWN = 4
@@ -15,7 +17,7 @@ PROBLEMS_SHOWN = 20
 
 
 def ingest_lines(report: MediumReport) -> Iterator[str]:
-    """What was stored, what was known, what is damaged and where; the verdict last."""
+    """What was stored, what was known, what is damaged and where, how it was read, what to do; the verdict last."""
     yield f"medium {report.medium_hash}  {printable(report.label)}"
     yield f"  image     {report.image_bytes:,} bytes, {report.unread_bytes:,} not read: {report.health}"
     for volume in report.volumes:
@@ -38,6 +40,11 @@ def ingest_lines(report: MediumReport) -> Iterator[str]:
         yield f"  ...       {hidden:,} more: `ntt problems {report.medium_hash[:8]}`"
     for problem in report.problems[:PROBLEMS_SHOWN]:
         yield f"  problem   {printable(problem)}"
+    damage = report.damage
+    for line in pass_lines(damage.passes) if damage is not None else ():
+        yield f"  pass      {line}"
+    for step in damage.next_steps if damage is not None else ():
+        yield f"  next      {printable(step)}"
     yield f"  verdict   {verdict(report)}"
 
 
@@ -57,13 +64,19 @@ def verdict(report: MediumReport) -> str:
         return f"NOT complete: {report.pending:,} files are still to be copied; run the same command again"
     if not report.files:
         return "complete, but NO FILE was found: see the problems above"
+    doubt = printable(report.damage.doubt) if report.damage is not None else ""
+    but = f"; {doubt}" if doubt else ""
     whole = report.files - report.damaged - report.failed
     if report.damaged or report.failed:
-        return f"{whole:,} of {report.files:,} files stored whole, {report.damaged:,} damaged, {report.failed:,} failed"
-    if report.unread_bytes and report.files_whole:
-        return f"complete for its files: all {report.files:,} stored whole; what was not read concerns none of them"
+        counts = (
+            f"{whole:,} of {report.files:,} files stored whole, {report.damaged:,} damaged, {report.failed:,} failed"
+        )
+        return counts + but
+    if report.unread and report.files_whole:
+        place = harmless_places(report.unread)
+        return f"complete for its files: all {report.files:,} stored whole; the unread bytes lie {place}"
     if report.problems:
-        return f"all {report.files:,} listed files stored whole, with the problems above"
+        return f"all {report.files:,} listed files stored whole" + (but or ", with the problems above")
     return f"all {report.files:,} files stored whole"
 
 

@@ -93,7 +93,7 @@ def _volume(volume: InspectedVolume) -> Iterator[str]:
 def _route(route: Route) -> str:
     match route:
         case Route.TSK:
-            return "The Sleuth Kit, without mounting"
+            return "NTT's own reader with The Sleuth Kit, without mounting"
         case Route.ISO9660 | Route.HFS | Route.UDF | Route.ARCHIVE:
             return f"NTT's own reader ({route}), without mounting"
         case Route.KERNEL:

@@ -1,14 +1,22 @@
-"""What listing a medium met -> the rows of `finding` that say so to people."""
+"""What listing a medium met -> the rows of `finding` that say so to people, and layouts that say it themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from ntt.db.health import RUN_OUT
 from ntt.db.loading import Loaded, Problem
-from ntt.model import Layout, LostStructure, Volume, VolumeStatus, WalkProblem
+from ntt.model import Layout, LostStructure, Route, Volume, VolumeStatus, WalkProblem
 from ntt.names import as_text
-from ntt.ranges import Range, Ranges, total, within
+from ntt.ranges import Range, Ranges, difference, intersection, normalised, total, within
+from ntt.readers.detection.expected_size import SHORT, SHORT_STEP
+from ntt.readers.detection.run_out import run_out, unread_in_use
+from ntt.readers.detection.tables import BEYOND_END, LOST_TABLE
+from ntt.readers.surface import Account
 
+AGAIN_ELSEWHERE = "read the medium again, in another drive if possible"
 NAMED_DIRECTORIES = 5
 SECTOR_BYTES = 512
 GPT_SECTORS = 34  # protective MBR, header, 128 entries: UEFI specification, "GUID Partition Table"
@@ -22,6 +30,15 @@ def unreplayed(index: int) -> Problem:
     detail = f"the journal of volume {index} holds changes that are not replayed: what was written last may be missing"
     step = "to have it too, replay the journal in a copy of the image (mount the copy read-write), and ingest that"
     return Problem("journal_pending", detail, step, index)
+
+
+def table_problem(remark: str) -> Problem:
+    """What is to be said of a partition table, or of the medium as a whole."""
+    if SHORT in remark:
+        return Problem("medium_short", remark, SHORT_STEP)
+    if LOST_TABLE in remark or BEYOND_END in remark:
+        return Problem("table_unread", remark, AGAIN_ELSEWHERE)
+    return Problem("table", remark)
 
 
 def volume_problem(volume: Volume) -> Problem:
@@ -59,23 +76,55 @@ def incomplete_listing(volume: int, lost: Sequence[LostStructure], directories: 
     named = ", ".join(as_text(path) or "/" for path in directories[:NAMED_DIRECTORIES])
     more = f" and {len(directories) - NAMED_DIRECTORIES:,} more" if len(directories) > NAMED_DIRECTORIES else ""
     where = f"; directories concerned: {named}{more}" if named else ""
-    whose = f"volume {volume}" if volume else "the medium"
-    detail = f"{whose}: the listing may be incomplete: {parts} were not read{where}"
-    step = "read the medium again, in another drive if possible"
-    return Problem("metadata_unread", detail, step, volume or None)
+    doubt = f"volume {volume}: the listing may be incomplete" if volume else "the medium: volumes may be missing"
+    detail = f"{doubt}: {parts} were not read{where}"
+    return Problem("metadata_unread", detail, AGAIN_ELSEWHERE, volume or None)
 
 
 def lost_tables(layout: Layout, claimed_bytes: int, unread: Ranges) -> tuple[LostStructure, ...]:
-    """Of the partition tables that the layout was read from."""
-    places: list[tuple[str, bool, Range]] = []
+    """Of the partition tables that the layout was read from, and of those that it would have been."""
+    missed: list[Range] = list(layout.lost_tables)
+    second: list[Range] = []
     if layout.scheme in ("mbr", "hybrid"):
-        places.append(("partition table", False, (0, SECTOR_BYTES)))
+        missed.append((0, SECTOR_BYTES))
     if layout.scheme in ("gpt", "hybrid"):
         length = GPT_SECTORS * SECTOR_BYTES
-        places.append(("partition table", bool(layout.volumes), (0, length)))
-        places.append(("partition table", True, (max(claimed_bytes - length, length), claimed_bytes)))
-    return tuple(
-        LostStructure(what, -1, spare, ranges)
-        for what, spare, (start, end) in places
-        if (ranges := within(unread, start, end))
+        (second if layout.volumes else missed).append((0, length))
+        second.append((max(claimed_bytes - length, length), claimed_bytes))
+    lost = intersection(normalised(missed), within(unread, 0, claimed_bytes))
+    spare = difference(intersection(normalised(second), unread), lost)
+    found = (LostStructure("partition table", -1, False, lost), LostStructure("partition table", -1, True, spare))
+    return tuple(one for one in found if one.ranges)
+
+
+def unread_run_out(
+    volumes: Sequence[Volume], accounts: Mapping[int, Account], claimed_bytes: int, unread: Ranges
+) -> tuple[LostStructure, ...]:
+    """The unread sectors at the end of a disc that are no damage, as a spare piece of the medium."""
+    ranges = run_out(volumes, unread, claimed_bytes, unread_in_use(volumes, accounts))
+    return (LostStructure(RUN_OUT, -1, True, ranges),) if ranges else ()
+
+
+def restricted(layout: Layout, only: Route | None) -> Layout:
+    """Volumes that another route than the wanted one would read are findings."""
+    volumes = (
+        volume
+        if only in (None, volume.route) or volume.status is VolumeStatus.FINDING
+        else msgspec.structs.replace(
+            volume,
+            route=Route.NONE,
+            status=VolumeStatus.FINDING,
+            finding=f"not read by {volume.route.value}: only the route {only} is to be used",
+            next_step="ingest it again without that restriction (NTT_ONLY_ROUTE)",
+        )
+        for volume in layout.volumes
     )
+    return msgspec.structs.replace(layout, volumes=tuple(volumes))
+
+
+def unrecognised(claimed_bytes: int, death: str) -> Layout:
+    """For an image that no worker survives looking at."""
+    finding = f"looking at the image ended the process that did it: {death}"
+    step = "keep the image: it is archived; look at a copy of it on a machine that holds nothing else"
+    volume = Volume(1, "none", 0, claimed_bytes, "unknown", Route.NONE, VolumeStatus.FINDING, "", finding, step)
+    return Layout("none", (volume,))

@@ -59,7 +59,6 @@ class Route(enum.StrEnum):
     HFS = "hfs"
     UDF = "udf"
     ARCHIVE = "archive"
-    EJECT = "eject"
     KERNEL = "kernel"
     FUSE = "fuse"
     SEVENZIP = "7z"
@@ -153,11 +152,15 @@ class VolumeFacts(msgspec.Struct, frozen=True):
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """What is on an image: its volumes in the order of the table, and remarks about the table itself."""
+    """What is on an image: its volumes in the order of the table, and remarks about the table itself.
+
+    `lost_tables`: where in the image more of a partition table would stand, had it been read: volumes may be missing.
+    """
 
     scheme: str
     volumes: tuple[Volume, ...]
     remarks: tuple[str, ...] = ()
+    lost_tables: Ranges = ()
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -380,7 +383,8 @@ class Order:
 
     With an `effort`, `image` is a device or a file that may not be wholly readable: it is imaged first; `free_space`
     also where no file lies. `same_as`: the beginning of the hash of the medium that this is another pass over, on the
-    word of the user.
+    word of the user. `passing`: its image is NTT's own affair, and deleted once its archive is proven. `reach`: the
+    bytes of a device that are data, all of them if empty. `known_as`: what people call it meanwhile, if not the file.
     """
 
     image: Path
@@ -391,6 +395,9 @@ class Order:
     effort: Effort | None = None
     free_space: bool = False
     same_as: str | None = None
+    passing: bool = False
+    reach: Ranges = ()
+    known_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,7 +413,9 @@ class AcceptedImage:
     unread: Ranges
     map_text: str | None
     cue: str = ""
+    known_as: str = ""
 
     @property
     def name(self) -> str:
-        return printable(self.path.name)
+        """What people know it by: the drive it came from, else the file."""
+        return self.known_as or printable(self.path.name)

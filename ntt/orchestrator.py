@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from ntt.attempts import Attempts, Ingested, Stages, unchanged
+from ntt.attempts import Attempts, Ingested, Stages, Turn, at_once, unchanged
 from ntt.db.connection import Database
 from ntt.db.copying import CopyQueue
 from ntt.db.damage import Damage
@@ -25,6 +25,7 @@ from ntt.db.media import Media, Medium
 from ntt.db.runs import StageRuns
 from ntt.db.summary import Problems
 from ntt.errors import MediumError
+from ntt.escort import Alone, Escort
 from ntt.model import AcceptedImage, Effort, Identity, Order, Stage
 from ntt.names import printable, storable
 from ntt.progress import Reporter, Stop
@@ -37,7 +38,10 @@ from ntt.stages.recognise import Recognised, Recognition
 
 
 class Orchestrator:
-    """One medium at a time; `work` is this run's own folder, `undo` saves what a replaced load had."""
+    """One medium at a time; `work` is this run's own folder, `undo` saves what a replaced load had.
+
+    `turn` is held for the time of each stage: where several media are brought through at once, it limits them.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,8 @@ class Orchestrator:
         stop: Stop,
         work: Path,
         undo: Callable[[Medium], Awaitable[None]],
+        escort: Escort | None = None,
+        turn: Turn = at_once,
     ) -> None:
         self._database = database
         self._media = Media(database)
@@ -55,7 +61,8 @@ class Orchestrator:
         self._runs = StageRuns(database)
         self._problems = Problems(database)
         self._stages = stages
-        self._run = Attempts(database, stages, reporter, stop, work)
+        self._run = Attempts(database, stages, reporter, stop, work, turn)
+        self._escort = escort or Alone()
         self._refiner = refiner
         self._reporter = reporter
         self._undo = undo
@@ -69,7 +76,9 @@ class Orchestrator:
         if order.effort is None:
             with accepted(order) as image:
                 return await self._through(order, image, None)
-        async with self._stages.image.opened(order.image, order.effort) as imaging:
+        async with self._stages.image.opened(order.image, order.effort, passing=order.passing) as imaging:
+            imaging.reach = order.reach
+            await self._escort.opened(imaging)
             await self._run.first_pass(imaging)
             with accepted(imaging.order) as image:
                 return await self._through(order, image, imaging)
@@ -102,17 +111,20 @@ class Orchestrator:
         seconds = {Stage.IDENTIFY: time.monotonic() - started}
         async with medium_lock(self._database, identity.image_hash, f"image {image.name}"):
             found = await self._recognise(order, image, identity, imaging)
+            await self._escort.recognised(found)
             async with medium_lock(self._database, found.medium_id, f"medium {image.name}"):
                 result = Ingested(found.medium_id, found.recognition, require_same, seconds=seconds)
                 await self._runs.abandon(found.medium_id)
-                source = storable(str(order.image.absolute()))
-                await self._media.sight(found.medium_id, source, order.label, self._database.run_id)
                 await self._say(image, found, order)
-                if found.recognition is Recognition.OTHER_PASS and not order.replace:
+                join = not order.replace and await self._is_to_be_joined(imaging, found)
+                if not join:
+                    await self._sight(order, found.medium_id)
+                if join:
                     await self._join(order, image, identity, imaging, result)
-                elif imaging is not None and await self._is_superfluous(imaging, found):
-                    await self._bring_through(order, image, identity, result)
+                elif imaging is not None and not order.replace and await self._is_superfluous(imaging, found):
                     imaging.discard()
+                    await self._escort.source_done()
+                    await self._bring_through(order, image, identity, result)
                 elif imaging is not None:
                     imaging.belongs_to((await self._media.by_id(found.medium_id)).medium_hash)
                     await self._bring_imaged(order, imaging, identity, result)
@@ -122,11 +134,16 @@ class Orchestrator:
             require_same()
         return result
 
+    async def _sight(self, order: Order, medium_id: int) -> None:
+        source = storable(str(order.image.absolute()))
+        await self._media.sight(medium_id, source, order.label, self._database.run_id)
+
     async def _recognise(
         self, order: Order, image: AcceptedImage, identity: Identity, imaging: Imaging | None
     ) -> Recognised:
-        if imaging is not None and imaging.medium_hash is not None:
-            return Recognised((await self._media.by_prefix(imaging.medium_hash)).id, Recognition.KNOWN)
+        known = imaging.medium_hash if imaging is not None else None
+        if known is not None and await self._media.exists(known):  # else the image is from another catalogue
+            return Recognised((await self._media.by_prefix(known)).id, Recognition.KNOWN)
         if order.same_as is not None:
             medium = await self._media.by_prefix(order.same_as)
             remark = f"taken for another pass over medium {medium.medium_hash[:8]}, as was said"
@@ -134,10 +151,17 @@ class Orchestrator:
         human = order.label or printable(os.fsencode(order.image.name))
         return await self._stages.recognise.run(image, identity, human)
 
+    async def _is_to_be_joined(self, imaging: Imaging | None, found: Recognised) -> bool:
+        """Another pass; or the image in work of a medium that has got another image since."""
+        if found.recognition is Recognition.OTHER_PASS:
+            return True
+        return imaging is not None and imaging.medium_hash is not None and await self._has_another(imaging, found)
+
     async def _is_superfluous(self, imaging: Imaging, found: Recognised) -> bool:
         """Is what was imaged now there already, to the byte, as the image of a known medium?"""
-        if imaging.medium_hash is not None or found.recognition is not Recognition.KNOWN:
-            return False
+        return found.recognition is Recognition.KNOWN and await self._has_another(imaging, found)
+
+    async def _has_another(self, imaging: Imaging, found: Recognised) -> bool:
         medium = await self._media.by_id(found.medium_id)
         former = Path(medium.image_path) if medium.image_path is not None else None
         return former is not None and former != imaging.image and former.is_file()
@@ -175,22 +199,37 @@ class Orchestrator:
     ) -> None:
         """Another pass over a known medium: what either has read is read; a joined image takes the former's place."""
         medium = await self._media.by_id(result.medium_id)
-        if not difference(medium.unread, image.unread) and order.same_as is None:
-            self._reporter.note(image.name, "it has nothing that was not read before: nothing was changed")
+        same = identity.image_hash == medium.image_hash
+        more = bool(_gained(medium, image)) and (image.map_text is not None or not same)  # without a map nobody says so
+        former = Path(medium.image_path) if medium.image_path is not None else None
+        if not more and (same or order.same_as is None) and (imaging is None or not medium.unread):
+            unsaid = "; without its map nothing says what of it was read" if same and image.map_text is None else ""
+            self._reporter.note(image.name, f"it has nothing that was not read before: nothing was changed{unsaid}")
+            await self._sight(order, medium.id)
+            if imaging is not None and former is not None and former.is_file():
+                imaging.discard()
             return
-        if identity.image_hash == medium.image_hash:  # the same image, of which another map knows more
+        if same and imaging is None and not self._stages.image.is_own(former):
+            # the same image, of which another map knows more
+            await self._sight(order, medium.id)
             await self._bring_imaged(order, AsItIs(Order(image.path, order.map_path)), identity, result)
             return
-        if medium.image_path is None or not Path(medium.image_path).is_file():
+        if former is None or not former.is_file():
             text = "the image of the earlier pass is gone"
             raise MediumError(text, "unpack it from its archive, or let `--replace` take this pass in its place")
-        former = Path(medium.image_path)
-        async with self._stages.image.joined(former, medium.unread, image, medium.medium_hash) as joined:
+        claimed_bytes = max(medium.claimed_bytes, image.claimed_bytes)
+        async with self._stages.image.joined(former, medium.unread, image, claimed_bytes, imaging) as joined:
+            for own in filter(None, (imaging, joined)):
+                own.belongs_to(medium.medium_hash)
+            await self._sight(order, medium.id)
             if joined.disagreements:
                 await self._problems.replace(medium.id, Stage.IMAGE.value, [joined.disagreement()])
-            joined.effort = imaging.effort if imaging is not None else None
+            if not joined.going:
+                await self._escort.source_done()
             identity = await self._identify_anew(joined, result)
             await self._bring_imaged(order, joined, identity, result)
+            if imaging is not None and joined.has_all_of(imaging):
+                imaging.discard()
 
     async def _identify_anew(self, imaging: Imaged, result: Ingested) -> Identity:
         started = time.monotonic()
@@ -208,9 +247,12 @@ class Orchestrator:
             await self._run.record_first_pass(medium.id, imaging.first, result)
         if medium.enum_done is None:
             await self._run.record_identify(medium.id, identity, result)
+        if isinstance(imaging, Imaging) and imaging.whole:
+            await self._let_go(imaging)
         follow = partial(self._follow, medium.id, imaging, result)
         copy = partial(self._copy_imaged, medium.id, imaging, result)
-        await follow()
+        await self._follow(medium.id, imaging, result, anew=order.replace)
+        self._stages.image.remove_superfluous(imaging)
         source = None
         if isinstance(imaging, Imaging) and imaging.going:
             source = _Again(self._run, self._damage, medium, imaging, result)
@@ -220,28 +262,40 @@ class Orchestrator:
         if imaging.changed or medium.image_hash != identity.image_hash:
             identity = await self._identify_anew(imaging, result) if imaging.changed else identity
             await self._damage.rehash(medium.id, identity)
+        if medium.identity == Recognition.ASSIGNED and not identity.why_assigned:  # it will be known again by now
+            await self._problems.replace(medium.id, Stage.IDENTIFY.value, [])
         stopped = imaging.stopped()
+        if stopped is None:
+            await self._let_go(imaging)
         await self._problems.replace(medium.id, "imaging", [stopped] if stopped is not None else [])
         medium = await self._media.by_id(medium.id)
         if order.archive and stopped is None and (medium.archive_done is None or not archive_is_there(medium)):
             with accepted(imaging.order) as image:
                 await self._run.archive(medium, image, result)
 
-    async def _follow(self, medium_id: int, imaging: Imaged, result: Ingested) -> None:
-        """The rows follow the image and its map: it is listed anew where what was read since may show more."""
+    async def _let_go(self, imaging: Imaged) -> None:
+        imaging.let_go()
+        await self._escort.source_done()
+
+    async def _follow(self, medium_id: int, imaging: Imaged, result: Ingested, *, anew: bool = False) -> None:
+        """The rows follow the image and its map: it is listed anew where what was read since may show more.
+
+        Also where less counts as read than before, since any file may lie there; and with `anew`.
+        """
         with accepted(imaging.order) as image:
             result.require_unchanged = unchanged(image)
             medium = await self._media.by_id(medium_id)
-            gained = difference(medium.unread, image.unread)
+            gained = _gained(medium, image)
+            lost = difference(image.unread, medium.unread_or_beyond)
             before = await self._damage.unread(medium_id)
             told_by = normalised((*before.structures, *before.unknown, *before.accounts))
-            shows_more = bool(intersection(gained, told_by))
-            if medium.enum_done is None or shows_more:
+            size_bytes = os.fstat(image.fd).st_size
+            shows_more = bool(intersection(gained, told_by)) or size_bytes > medium.image_bytes
+            if medium.enum_done is None or shows_more or lost or anew:
                 if medium.enum_done is not None and medium.copy_done is not None:
                     await self._undo(medium)
                 await self._run.enumerate(medium, image, result)
-            if gained or storable(str(imaging.image.absolute())) != medium.image_path:
-                size_bytes = os.fstat(image.fd).st_size
+            if gained or lost or storable(str(imaging.image.absolute())) != medium.image_path:
                 path, text = storable(str(imaging.image.absolute())), image.map_text or ""
                 await self._damage.refine(medium_id, path, size_bytes, image.claimed_bytes, image.unread, text)
                 result.changed = True
@@ -252,6 +306,12 @@ class Orchestrator:
             result.require_unchanged = unchanged(image)
             await self._run.copy(await self._media.by_id(medium_id), image, result)
             await self._problems.refresh(medium_id)
+
+
+def _gained(medium: Medium, image: AcceptedImage) -> Ranges:
+    """What the image has that the medium's image has not; it may be longer, too."""
+    read = difference(((0, os.fstat(image.fd).st_size),), image.unread)
+    return intersection(read, medium.unread_or_beyond)
 
 
 class _Again:

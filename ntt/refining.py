@@ -1,8 +1,9 @@
 """A medium that is listed -> its unread bytes read again, in the order of what they are worth, until nothing matters.
 
 First what the file systems themselves lie on, so that the listing is whole; then files whose content is nowhere in
-the store, then those that another medium seems to hold; what no file system gives account of; and free space only if
-it was asked for. Every unread byte is in one domain of one pass at most: how hard it is tried is a matter of effort.
+the store, then those that another medium seems to hold; what no file system gives account of; free space only if it
+was asked for, and the run-out sectors at the end of a disc only with every trick. Every unread byte is in one domain of
+one pass at most: how hard it is tried is a matter of effort.
 """
 
 from __future__ import annotations
@@ -150,5 +151,6 @@ def _others(unread: Unread, effort: Effort, *, free_space: bool) -> Iterator[tup
         yield "in use by no listed file", unread.unclaimed
     if effort is Effort.DEEP:
         yield "second copies and journals", unread.spare
+        yield "run-out sectors", unread.run_out
     if free_space:
         yield "free space", normalised((*unread.free, *unread.spare, *unread.unclaimed))

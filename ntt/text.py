@@ -5,45 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-import msgspec
-
 from ntt.db.reporting import Counts, MediumSummary, StageAttempt
-from ntt.model import VolumeStatus
 from ntt.names import printable
 from ntt.operations.audit import AuditReport
 from ntt.operations.doctor import DoctorReport, State
 from ntt.operations.located import Located
-from ntt.operations.problems import FileProblem, ProblemsOverview, ProblemsReport
+from ntt.operations.problems import ProblemsOverview
 from ntt.operations.restore import RestoreReport
 from ntt.operations.status import MediaList, MediumStatus
 from ntt.operations.verify import VerifyReport
-from ntt.ranges import Ranges
 
 SHORT = 8  # digits of a hash that people type
 SHOWN = 20  # of a list on the screen; all stand in the JSON
-RANGES_SHOWN = 8
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
-
-
-class _Finding(msgspec.Struct, frozen=True):
-    """A finding inside `medium.problems`."""
-
-    kind: str = ""
-    detail: str = ""
-    next_step: str = ""
-    volume: int | None = None
-    name: str = ""
-
-
-class _Problems(msgspec.Struct, frozen=True):
-    """What of `medium.problems` is shown besides the files."""
-
-    findings: tuple[_Finding, ...] = ()
-    findings_total: int = 0
-    beyond_eof_detected: bool = False
-    skip_count: int = 0
-    high_error_rate: bool = False
-    error_rate: float = 0.0
 
 
 def size_words(count: int) -> str:
@@ -56,11 +30,11 @@ def size_words(count: int) -> str:
     return f"{amount:,.1f} {_UNITS[-1]}"
 
 
-def _when(time: datetime | None) -> str:
+def when_words(time: datetime | None) -> str:
     return "-" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
 
 
-def _more(total: int, shown: int) -> Iterator[str]:
+def more_lines(total: int, shown: int) -> Iterator[str]:
     if total > shown:
         yield f"  ... and {total - shown:,} more (--json lists them)"
 
@@ -70,7 +44,7 @@ def _located(title: str, found: Sequence[Located], total: int) -> Iterator[str]:
         yield f"{title}: {total:,}"
         for one in found[:SHOWN]:
             yield f"  {printable(one.raw)}: {printable(one.reason)}"
-        yield from _more(total, min(SHOWN, len(found)))
+        yield from more_lines(total, min(SHOWN, len(found)))
 
 
 def restore_lines(report: RestoreReport) -> Iterator[str]:
@@ -96,7 +70,7 @@ def verify_lines(report: VerifyReport) -> Iterator[str]:
         yield f"  {blob.blob} ({size_words(blob.size)}, {place}) {printable(blob.reason)}"
         for example in blob.examples:
             yield f"    {example.reason[:SHORT]}: {printable(example.raw)}"
-    yield from _more(report.damaged_total, min(SHOWN, len(report.damaged)))
+    yield from more_lines(report.damaged_total, min(SHOWN, len(report.damaged)))
     for archive in report.damaged_archives:
         yield f"archive of {archive.medium_hash[:SHORT]} ({printable(archive.archive)}): {printable(archive.reason)}"
     if report.clean:
@@ -116,64 +90,11 @@ def audit_lines(report: AuditReport) -> Iterator[str]:
         for finding in listed[:SHOWN]:
             yield f"  {printable(finding.where)}: {printable(finding.detail)}"
             yield f"    next: {printable(finding.next_step)}"
-        yield from _more(total, min(SHOWN, len(listed)))
+        yield from more_lines(total, min(SHOWN, len(listed)))
     if report.busy:
         yield f"{len(report.busy):,} media are being worked on and were only partly looked at"
     if report.clean:
         yield "what is recorded and what is there agree"
-
-
-def problems_lines(report: ProblemsReport) -> Iterator[str]:
-    """What is wrong, on which files, how many bytes, where exactly, and what to do."""
-    yield f"medium {report.medium_hash}: {report.health}"
-    summary = msgspec.convert(report.problems, _Problems, strict=False)
-    for volume in report.volumes:
-        if volume.status is VolumeStatus.FINDING:
-            yield f"  volume {volume.index} ({printable(volume.fstype)}): {printable(volume.finding)}"
-            if volume.next_step:
-                yield f"    next: {printable(volume.next_step)}"
-    for finding in summary.findings[:SHOWN]:
-        if finding.kind == "volume":
-            continue  # said above
-        place = "" if finding.volume is None else f" volume {finding.volume}"
-        name = f" {printable(finding.name)}" if finding.name else ""
-        yield f"  {finding.kind}{place}{name}: {printable(finding.detail)}"
-        if finding.next_step:
-            yield f"    next: {printable(finding.next_step)}"
-    yield from _more(summary.findings_total, min(SHOWN, len(summary.findings)))
-    if summary.beyond_eof_detected:
-        yield f"  {summary.skip_count:,} reads went beyond the end of the image: was it cut short?"
-    if summary.high_error_rate:
-        yield f"  {summary.error_rate:.1%} of the files failed or are damaged: clean the medium, try another drive"
-    yield from _files("damaged", [file for file in report.files if file.status == "damaged"])
-    yield from _files("failed", [file for file in report.files if file.status == "failed"])
-    if not (report.files or summary.findings):
-        yield "nothing was found wrong with its files"
-
-
-def _files(status: str, files: Sequence[FileProblem]) -> Iterator[str]:
-    if not files:
-        return
-    lost = sum(file.damaged_bytes for file in files)
-    yield f"{len(files):,} files {status}" + (f", {size_words(lost)} of them not read" if lost else "")
-    for file in files[:SHOWN]:
-        yield f"  {printable(file.raw)} (volume {file.volume}, inode {file.ino}, {size_words(file.size)})"
-        if file.damaged_ranges:
-            share = 100 * file.damaged_bytes / file.size if file.size else 100.0
-            yield f"    {file.damaged_bytes:,} bytes ({share:.2f} %) not read: {_ranges(file.damaged_ranges)}"
-        else:
-            yield f"    {printable(file.reason)}"
-        for copy in file.clean_copies[:3]:
-            yield f"    whole in medium {copy.medium_hash[:SHORT]}: {printable(copy.raw)}"
-        if not file.clean_copies:
-            yield "    next: read the medium again in another drive, and ingest image and map once more"
-    yield from _more(len(files), min(SHOWN, len(files)))
-
-
-def _ranges(ranges: Ranges) -> str:
-    shown = ", ".join(f"{start:,}-{end - 1:,}" for start, end in ranges[:RANGES_SHOWN])
-    more = f" and {len(ranges) - RANGES_SHOWN:,} more ranges" if len(ranges) > RANGES_SHOWN else ""
-    return f"bytes {shown}{more}"
 
 
 def overview_lines(report: ProblemsOverview) -> Iterator[str]:
@@ -215,7 +136,8 @@ def status_lines(report: MediumStatus) -> Iterator[str]:
     image = printable(report.image_path) if report.image_path else "gone"
     yield f"  image {image}"
     yield f"  archive {printable(report.archive_path) if report.archive_done and report.archive_path else 'none'}"
-    yield f"  listed {_when(report.enum_done)}, copied {_when(report.copy_done)}, archived {_when(report.archive_done)}"
+    stages = (("listed", report.enum_done), ("copied", report.copy_done), ("archived", report.archive_done))
+    yield f"  {', '.join(f'{word} {when_words(stamp)}' for word, stamp in stages)}"
     yield f"  {_counted(report.counts)}"
     for volume in report.volumes:
         label = f" {printable(volume.label)}" if volume.label else ""
@@ -237,7 +159,7 @@ def _counted(counts: Counts) -> str:
 def _attempt(attempt: StageAttempt) -> str:
     took = "" if attempt.seconds is None else f" after {attempt.seconds:,.1f} s"
     error = f": {printable(attempt.error)}" if attempt.error else ""
-    return f"{_when(attempt.started_at)}  {attempt.stage:<10} {attempt.state}{took}{error}"
+    return f"{when_words(attempt.started_at)}  {attempt.stage:<10} {attempt.state}{took}{error}"
 
 
 def doctor_lines(report: DoctorReport) -> Iterator[str]:

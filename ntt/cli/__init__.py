@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from ntt import __version__
-from ntt.cli import catalogue, ingest, inspect, machine, map
+from ntt.cli import catalogue, ingest, inspect, machine, map, watch
 from ntt.cli.base import cli, say
 from ntt.errors import EXIT_FAILED
 
-__all__ = ["catalogue", "ingest", "inspect", "machine", "main", "map"]
+__all__ = ["catalogue", "ingest", "inspect", "machine", "main", "map", "watch"]
 
 
 def _version(wanted: bool) -> None:

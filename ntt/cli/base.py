@@ -74,8 +74,13 @@ async def _until_stopped(work: Callable[[Stop], Awaitable[Result]]) -> Result:
 
 def run(work: Callable[[Stop], Awaitable[Result]]) -> Result:
     """Runs a command's work; whatever a user can cause ends in one line and its exit status."""
+    return run_alone(lambda: _until_stopped(work))
+
+
+def run_alone(work: Callable[[], Awaitable[Result]]) -> Result:
+    """As `run`, for work that takes its signals itself."""
     try:
-        return anyio.run(_until_stopped, work)
+        return anyio.run(work)
     except KeyboardInterrupt:
         complain("interrupted; run the same command again to go on")
         raise typer.Exit(EXIT_INTERRUPTED) from None

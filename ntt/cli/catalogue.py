@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from ntt import text
+from ntt import damage_text, text
 from ntt.app import Catalogue, open_catalogue
 from ntt.cli.base import EPILOG, DatabaseUrl, Home, Json, cli, complain, run, say, say_json, settings_of
 from ntt.db.media import Medium
@@ -77,7 +77,7 @@ def problems(medium: MaybeHash = None, home: Home = None, database: DatabaseUrl 
         _show(overview, text.overview_lines(overview), json)
         raise typer.Exit(EXIT_PROBLEMS if overview.media else EXIT_OK)
     report = _look(home, database, lambda c: _with_medium(c, medium, lambda m: problems_report(c.database, m, c.store)))
-    _show(report, text.problems_lines(report), json)
+    _show(report, damage_text.problems_lines(report), json)
     raise typer.Exit(EXIT_PROBLEMS if report.files or report.problems or report.health != "ok" else EXIT_OK)
 
 

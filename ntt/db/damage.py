@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 import asyncpg
 
 from ntt.db.connection import Connection, Database
+from ntt.db.health import NO_VOLUME, RUN_OUT, judge
 from ntt.db.media import from_multirange, to_multirange
-from ntt.model import Identity, PassEnd, PassRecord, health_of
+from ntt.db.paths import paths_of
+from ntt.model import Identity, PassEnd, PassRecord
 from ntt.ranges import Range, Ranges, difference, intersection, normalised, total, within
 
 
@@ -21,7 +23,7 @@ class Unread:
     `structures`: of a file system, so that its listing may be incomplete. `files`: of listed files. `spare`: second
     copies, journals, maps of free space, of which the last are `accounts` too. `free`: in use by nobody, or outside of
     all volumes. `unclaimed`: in use by the file system's own account, but not by anything that it lists. `unknown`: on
-    a volume that keeps no account, or that is not read.
+    a volume that keeps no account, or that is not read. `run_out`: at the end of a disc, behind all that lies on it.
     """
 
     structures: Ranges = ()
@@ -31,6 +33,7 @@ class Unread:
     unclaimed: Ranges = ()
     unknown: Ranges = ()
     accounts: Ranges = ()
+    run_out: Ranges = ()
 
     @property
     def harmless(self) -> bool:
@@ -44,9 +47,20 @@ class Unread:
         """Only of the sets that are not empty."""
         sets = (
             ("structures", self.structures), ("files", self.files), ("spare", self.spare), ("free", self.free),
-            ("unclaimed", self.unclaimed), ("unknown", self.unknown),
+            ("unclaimed", self.unclaimed), ("unknown", self.unknown), ("run_out", self.run_out),
         )  # fmt: skip
         return {name: total(ranges) for name, ranges in sets if ranges}
+
+
+@dataclass(frozen=True, slots=True)
+class LostPart:
+    """A piece of a file system that was not read. `path`: of the directory or file it belongs to, None: of none."""
+
+    volume: int
+    ino: int
+    what: str
+    unread_bytes: int
+    path: bytes | None
 
 
 class Damage:
@@ -58,6 +72,27 @@ class Damage:
     async def unread(self, medium_id: int) -> Unread:
         async with self._database.connection() as connection:
             return await unread_of(connection, medium_id)
+
+    async def structures(self, medium_id: int) -> list[LostPart]:
+        """Every piece of a file system, its second copies left out, that lies on bytes that are still unread."""
+        async with self._database.connection() as connection:
+            unread = from_multirange(await connection.fetchval("SELECT unread FROM medium WHERE id = $1", medium_id))
+            rows = await connection.fetch(
+                """SELECT volume, ino, what, ranges FROM unread_structure
+                   WHERE medium_id = $1 AND NOT spare ORDER BY volume, what, ino""",
+                medium_id,
+            )
+            parts = [
+                (row["volume"], row["ino"], row["what"], total(intersection(from_multirange(row["ranges"]), unread)))
+                for row in rows
+            ]
+            keys = {(volume, ino) for volume, ino, _, size_bytes in parts if ino >= 0 and size_bytes}
+            paths = await paths_of(connection, medium_id, keys)
+        return [
+            LostPart(volume, ino, what, size_bytes, paths.get((volume, ino)))
+            for volume, ino, what, size_bytes in parts
+            if size_bytes
+        ]
 
     async def files(self, medium_id: int) -> list[tuple[int, int, Ranges]]:
         """(volume, inode, unread bytes of the image) of every file that is damaged or failed for want of them."""
@@ -85,40 +120,48 @@ class Damage:
         hash of the image is that of before until `rehash`; until then nothing of the medium is archived.
         """
         async with self._database.connection() as connection, connection.transaction():
-            before = await connection.fetchrow("SELECT unread FROM medium WHERE id = $1 FOR UPDATE", medium_id)
+            before = await connection.fetchrow(
+                "SELECT unread, image_bytes FROM medium WHERE id = $1 FOR UPDATE", medium_id
+            )
             assert before is not None, "a medium that is being worked on stays"
-            gained = difference(from_multirange(before["unread"]), unread)
+            grown = before["image_bytes"], max(image_bytes, before["image_bytes"])  # behind its end nothing was read
+            gained = difference(normalised((*from_multirange(before["unread"]), grown)), unread)
             given_back = await connection.fetch(
                 "DELETE FROM outcome WHERE medium_id = $1 AND status <> 'c' AND unread && $2 RETURNING 1",
                 medium_id,
                 to_multirange(gained),
             )
-            unread_bytes = total(unread)
             await connection.execute(
                 """UPDATE medium SET image_path = $2, image_bytes = $3, claimed_bytes = $4, unread = $5,
-                       unread_bytes = $6, health = $7, map_text = $8, archive_done = NULL, archived_image_hash = NULL,
-                       copy_done = CASE WHEN $9 THEN NULL ELSE copy_done END
+                       unread_bytes = $6, map_text = $7, archive_done = NULL, archived_image_hash = NULL,
+                       copy_done = CASE WHEN $8 THEN NULL ELSE copy_done END
                    WHERE id = $1""",
                 medium_id,
                 image_path,
                 image_bytes,
                 claimed_bytes,
                 to_multirange(unread),
-                unread_bytes,
-                health_of(claimed_bytes - unread_bytes, claimed_bytes).value,
+                total(unread),
                 map_text,
                 bool(given_back),
             )
+            await judge(connection, medium_id)
         return len(given_back)
 
     async def rehash(self, medium_id: int, identity: Identity) -> None:
-        """After the last pass: the hash of the image as it is now, and the samples that could be read meanwhile."""
+        """After the last pass: the hash of the image as it is now, and the samples that could be read meanwhile.
+
+        The medium keeps its id, also one that was assigned because they were missing.
+        """
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
-                "UPDATE medium SET image_hash = $2, image_bytes = $3 WHERE id = $1",
+                """UPDATE medium SET image_hash = $2, image_bytes = $3,
+                       message = CASE WHEN identity = 'assigned' THEN $4 ELSE message END
+                   WHERE id = $1""",
                 medium_id,
                 identity.image_hash,
                 identity.image_bytes,
+                identity.why_assigned or None,
             )
             await connection.executemany(
                 """INSERT INTO medium_sample (medium_id, position, digest) VALUES ($1, $2, $3)
@@ -170,7 +213,14 @@ async def unread_of(connection: Connection, medium_id: int) -> Unread:
     unread = from_multirange(await connection.fetchval("SELECT unread FROM medium WHERE id = $1", medium_id))
     if not unread:
         return Unread()
-    lost = await connection.fetch("SELECT spare, what, ranges FROM unread_structure WHERE medium_id = $1", medium_id)
+    found = await connection.fetch(
+        "SELECT spare, what, ranges, volume = $2 AND what = $3 AS run_out FROM unread_structure WHERE medium_id = $1",
+        medium_id,
+        NO_VOLUME,
+        RUN_OUT,
+    )
+    lost = [row for row in found if not row["run_out"]]
+    run_out = normalised(piece for row in found if row["run_out"] for piece in from_multirange(row["ranges"]))
     structures = normalised(piece for row in lost if not row["spare"] for piece in from_multirange(row["ranges"]))
     spare = normalised(piece for row in lost if row["spare"] for piece in from_multirange(row["ranges"]))
     hit = await connection.fetch(
@@ -183,11 +233,11 @@ async def unread_of(connection: Connection, medium_id: int) -> Unread:
     used, unknown = _accounts(volumes, unread)
     rest = unread
     sets: list[Ranges] = []
-    for found in (structures, files, spare, used, unknown):
-        sets.append(intersection(rest, found))
-        rest = difference(rest, found)
+    for ranges in (structures, files, spare, used, unknown, run_out):
+        sets.append(intersection(rest, ranges))
+        rest = difference(rest, ranges)
     maps = normalised(piece for row in lost if "bitmap" in row["what"] for piece in from_multirange(row["ranges"]))
-    return Unread(sets[0], sets[1], sets[2], rest, sets[3], sets[4], intersection(maps, sets[2]))
+    return Unread(sets[0], sets[1], sets[2], rest, sets[3], sets[4], intersection(maps, sets[2]), sets[5])
 
 
 def _accounts(volumes: Sequence[asyncpg.Record], unread: Ranges) -> tuple[Ranges, Ranges]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ntt.db.connection import Connection, Database, translated
+from ntt.db.health import judge
 from ntt.db.media import to_multirange
 from ntt.db.paths import paths_of
 from ntt.errors import MediumError
@@ -234,6 +235,7 @@ async def load(database: Database, medium_id: int) -> AsyncIterator[Load]:
             names = await connection.fetchval("SELECT count(*) FROM name WHERE medium_id = $1", medium_id)
             assert (nodes, names) == (loading.loaded.nodes, loading.loaded.names), "rows were lost while loading"
             await connection.execute("UPDATE medium SET enum_done = clock_timestamp() WHERE id = $1", medium_id)
+            await judge(connection, medium_id)
         await _analyze(connection)
 
 

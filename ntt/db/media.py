@@ -9,6 +9,7 @@ from datetime import datetime
 import asyncpg
 
 from ntt.db.connection import Database
+from ntt.db.health import judge
 from ntt.errors import UsageError
 from ntt.model import Identity, Route, Volume, VolumeStatus
 from ntt.ranges import Ranges, normalised
@@ -121,16 +122,16 @@ class Media:
         """Media whose image is the same to the byte."""
         return await self._select("WHERE image_hash = $1 ORDER BY id", image_hash)
 
-    async def sharing_samples(self, identity: Identity) -> list[Medium]:
-        """Media that agree with every sample read on both sides, and in at least one."""
+    async def sharing_samples(self, samples: Sequence[tuple[int, bytes]]) -> list[Medium]:
+        """Media that agree with every sample, (position, digest), read on both sides, and in at least one."""
         return await self._select(
             """JOIN (SELECT s.medium_id FROM medium_sample s
                      JOIN unnest($1::bigint[], $2::bytea[]) AS mine(position, digest) USING (position)
                      WHERE s.medium_id IN (SELECT medium_id FROM medium_sample WHERE digest = ANY($2))
                      GROUP BY s.medium_id HAVING bool_and(s.digest = mine.digest)) AS alike ON alike.medium_id = id
                ORDER BY id""",
-            [position for position, _ in identity.samples],
-            [digest for _, digest in identity.samples],
+            [position for position, _ in samples],
+            [digest for _, digest in samples],
         )
 
     async def _select(self, tail: str, *arguments: object) -> list[Medium]:
@@ -172,10 +173,10 @@ class Media:
 
     async def take_image(self, medium_id: int, image_path: str, identity: Identity, map_text: str | None) -> None:
         """The medium's image is this one from now on (it was moved, or another pass, of which nothing is done yet)."""
-        async with self._database.connection() as connection:
+        async with self._database.connection() as connection, connection.transaction():
             await connection.execute(
                 """UPDATE medium SET image_path = $2, image_hash = $3, image_bytes = $4, claimed_bytes = $5,
-                       unread = $6, unread_bytes = $7, health = $8, map_text = $9,
+                       unread = $6, unread_bytes = $7, map_text = $8,
                        enum_done = CASE WHEN image_hash = $3 AND unread = $6 THEN enum_done END,
                        copy_done = CASE WHEN image_hash = $3 AND unread = $6 THEN copy_done END,
                        archive_done = CASE WHEN image_hash = $3 AND unread = $6 THEN archive_done END
@@ -187,9 +188,9 @@ class Media:
                 identity.claimed_bytes,
                 to_multirange(identity.unread),
                 identity.unread_bytes,
-                identity.health.value,
                 map_text,
             )
+            await judge(connection, medium_id)
 
     async def sight(self, medium_id: int, source: str, label: str | None, run_id: str) -> None:
         async with self._database.connection() as connection:

@@ -11,7 +11,7 @@ from ntt.db.connection import Connection
 from ntt.db.locks import LockSpace, lock_key
 from ntt.errors import DatabaseError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 CATALOGUE_EXISTS = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'ntt_schema' AND pg_table_is_visible(oid))"
 
@@ -52,7 +52,15 @@ CREATE TABLE unread_structure (medium_id int NOT NULL, volume smallint NOT NULL,
     what text NOT NULL, spare boolean NOT NULL, ranges int8multirange NOT NULL);
 CREATE INDEX unread_structure_medium ON unread_structure (medium_id);
 """
-MIGRATIONS: tuple[Migration, ...] = (Migration(1, TO_2), Migration(2, TO_3))
+TO_4 = """
+CREATE TABLE insertion (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session text NOT NULL, sequence int NOT NULL,
+    inserted_at timestamptz NOT NULL DEFAULT clock_timestamp(), drive text NOT NULL, disc text NOT NULL DEFAULT '',
+    label text, box text, medium_id int REFERENCES medium ON DELETE SET NULL,
+    verdict text CHECK (verdict IN ('complete', 'problems', 'known', 'failed')), summary text NOT NULL DEFAULT '',
+    ended_at timestamptz, ejected_at timestamptz, UNIQUE (session, sequence));
+CREATE INDEX insertion_medium ON insertion (medium_id);
+"""
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, TO_2), Migration(2, TO_3), Migration(3, TO_4))
 
 
 def schema_sql() -> str:

@@ -28,6 +28,12 @@ class Problems:
             await insert_problems(connection, medium_id, stage, problems)
             await summarise(connection, medium_id)
 
+    async def drop(self, medium_id: int, kind: str) -> None:
+        """Findings of this kind are none: whoever made the image knows better."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute("DELETE FROM finding WHERE medium_id = $1 AND kind = $2", medium_id, kind)
+            await summarise(connection, medium_id)
+
     async def refresh(self, medium_id: int) -> None:
         async with self._database.connection() as connection, connection.transaction():
             await summarise(connection, medium_id)
@@ -50,7 +56,8 @@ async def summarise(connection: Connection, medium_id: int) -> None:
             "SELECT count(*) FROM finding WHERE medium_id = $1", medium_id
         )
     unread = await unread_of(connection, medium_id)
-    if kinds := unread.bytes_by_kind():
+    kinds = unread.bytes_by_kind()
+    if kinds.keys() - {"run_out"}:  # which alone are no problem
         summary["unread"] = {**kinds, "harmless": unread.harmless}
     await _add_files(connection, medium_id, summary)
     await _add_events(connection, medium_id, summary)

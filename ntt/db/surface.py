@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
 from ntt.db.connection import Connection, Database
+from ntt.db.health import NO_VOLUME, RUN_OUT
 from ntt.db.media import Medium, from_multirange, volume_of
 from ntt.db.paths import Key, paths_of
 from ntt.model import LostStructure, Volume
@@ -51,8 +52,10 @@ async def surface_of(database: Database, medium: Medium) -> MediumSurface:
         volumes = await connection.fetch("SELECT * FROM volume WHERE medium_id = $1 ORDER BY index", medium.id)
         structures = await connection.fetch(
             """SELECT volume, ino, what, spare, ranges FROM unread_structure
-               WHERE medium_id = $1 ORDER BY volume, what, ino""",
+               WHERE medium_id = $1 AND NOT (volume = $2 AND what = $3) ORDER BY volume, what, ino""",
             medium.id,
+            NO_VOLUME,
+            RUN_OUT,
         )
         return MediumSurface(
             medium=medium,

@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio.to_thread
 import msgspec
 
+from ntt import proc
 from ntt.config import Settings
 from ntt.db.binaries import find_binaries
 from ntt.db.places import places_in
@@ -24,9 +25,13 @@ from ntt.mounts.machine import ask_machine
 from ntt.mounts.plan import programs
 from ntt.readers.archives.library import library
 from ntt.readers.base import ReadError
+from ntt.tools.ddrescue import MINIMUM_VERSION, version_of
 
 LITTLE_SPACE_BYTES = 2 << 30
 MINIMUM_PYTHON = (3, 11)
+TESTED_DDRESCUE = (1, 27)  # what the tests run against; what other versions show and take is read in their manuals
+GNU_DDRESCUE = "`apt install gddrescue`"
+VERSION_S = 10.0
 
 
 class State(StrEnum):
@@ -61,17 +66,31 @@ _PROGRAMS = (
     ("setpriv", "starts other programs so that they end with NTT", "util-linux", True),
     ("tar", "writes archives", "tar", True),
     ("zstd", "compresses archives", "zstd", True),
-    ("ddrescue", "makes images of media; not needed for images made elsewhere", "gddrescue", False),
+    ("smartctl", "asks disks how they are before they are imaged", "smartmontools", False),
 )
+
+
+_FOLDERS = {
+    "home": "holds the catalogue and the logs",
+    "store": "holds the contents",
+    "archives": "holds the archives",
+    "images": "holds the images of media that NTT reads itself",
+}
 
 
 async def doctor(settings: Settings) -> DoctorReport:
     """Looks, changes nothing, and needs no database."""
     checks = [_python(), _reader(), _archives(), await _isolation()]
     checks += [_program(*program) for program in _PROGRAMS]
+    checks.append(await _ddrescue())
     checks += await _mounts()
     checks += await _database(settings)
-    folders = (("home", settings.home), ("store", settings.store_dir), ("archives", settings.archive_dir))
+    folders = (
+        ("home", settings.home),
+        ("store", settings.store_dir),
+        ("archives", settings.archive_dir),
+        ("images", settings.images_dir),
+    )
     for name, folder in folders:
         checks.append(await anyio.to_thread.run_sync(_folder, name, folder))
     return DoctorReport(tuple(checks))
@@ -85,7 +104,7 @@ def _python() -> Check:
 
 
 def _reader() -> Check:
-    purpose = "reads ext2/3/4, FAT and NTFS without mounting them"
+    purpose = "reads ext2/3/4 and NTFS without mounting them"
     try:
         module = importlib.import_module("pytsk3")
     except ImportError as error:
@@ -144,6 +163,33 @@ def _program(name: str, purpose: str, package: str, needed: bool) -> Check:
     return Check(name, state, purpose, "not in PATH", f"`apt install {package}`")
 
 
+async def _ddrescue() -> Check:
+    """Whether it is there, and of a version whose options and screen are known."""
+    purpose = "makes images of media; not needed for images made elsewhere"
+    there = _program("ddrescue", purpose, "gddrescue", needed=False)
+    if there.state is not State.OK:
+        return there
+    try:
+        said = (await proc.run([there.found, "--version"], timeout_s=VERSION_S)).stdout
+    except (NttError, TimeoutError) as error:
+        return Check("ddrescue", State.WARNING, purpose, f"{there.found} does not start: {error}", GNU_DDRESCUE)
+    version = version_of(said.decode(errors="replace"))
+    if version is None:
+        return Check("ddrescue", State.WARNING, purpose, f"{there.found} is not GNU ddrescue", GNU_DDRESCUE)
+    tested = _dotted(TESTED_DDRESCUE)
+    found = f"version {_dotted(version)} in {there.found}"
+    if version < MINIMUM_VERSION:
+        wanted = f"{_dotted(MINIMUM_VERSION)} or newer ({tested} is tested): {GNU_DDRESCUE}"
+        return Check("ddrescue", State.WARNING, purpose, found, wanted)
+    if version != TESTED_DDRESCUE:
+        found += f"; the tests run with {tested}"
+    return Check("ddrescue", State.OK, purpose, found, "")
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
 async def _database(settings: Settings) -> list[Check]:
     purpose = "keeps the catalogue"
     if settings.database_url is not None:
@@ -164,9 +210,7 @@ async def _database(settings: Settings) -> list[Check]:
 
 
 def _folder(name: str, folder: Path) -> Check:
-    purpose = {"home": "holds the catalogue and the logs", "store": "holds the contents"}.get(
-        name, "holds the archives"
-    )
+    purpose = _FOLDERS[name]
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent

@@ -8,10 +8,14 @@ import msgspec
 
 from ntt.db.connection import Database
 from ntt.db.counting import count
-from ntt.db.damage import Damage, Unread
+from ntt.db.damage import Damage
 from ntt.db.media import Media
+from ntt.db.reporting import Reporting
 from ntt.model import Stage
 from ntt.names import as_text
+from ntt.operations.damage_report import DamageReport, FileFacts, damage_report, leave_doubt
+from ntt.operations.unread_kinds import of_which
+from ntt.ranges import total
 
 
 class VolumeReport(msgspec.Struct, frozen=True):
@@ -70,6 +74,7 @@ class MediumReport(msgspec.Struct, frozen=True):
     worst: tuple[DamagedFile, ...] = ()
     unread: dict[str, int] = {}
     files_whole: bool = True
+    damage: DamageReport | None = None
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -84,23 +89,6 @@ class RunFacts(msgspec.Struct, frozen=True):
     known: int
 
 
-KINDS = {
-    "structures": "of the file system itself",
-    "files": "in files",
-    "unclaimed": "in use, but by no listed file",
-    "spare": "in second copies, journals and the like (harmless)",
-    "free": "in free space (harmless)",
-    "unknown": "of which nobody knows what they hold",
-}
-
-
-def _of_which(unread: Unread) -> str:
-    """The unread bytes by what they concern, the worst first; empty if nothing is known of any."""
-    kinds = unread.bytes_by_kind()
-    told = [f"{kinds[kind]:,} {words}" for kind, words in KINDS.items() if kind in kinds]
-    return f": {', '.join(told)}" if told else ""
-
-
 async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
     """The catalogue's present state of a medium, with what the run did."""
     media = Media(database)
@@ -109,12 +97,14 @@ async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
     volumes = await media.volumes(medium.id)
     problems = list(counts.findings)
     unread = await Damage(database).unread(medium.id)
-    if medium.unread_bytes:
-        problems.append(f"{medium.unread_bytes:,} bytes of the medium were not read{_of_which(unread)}")
+    if medium.unread_bytes > total(unread.run_out):  # which alone are no problem
+        problems.append(f"{medium.unread_bytes:,} bytes of the medium were not read{of_which(unread)}")
     if counts.damaged:
         problems.append(f"{counts.damaged:,} files are damaged: parts of them were not read")
     if counts.failed:
         problems.append(f"{counts.failed:,} files could not be stored")
+    recorded, _ = await Reporting(database).problems(medium.id)
+    facts_of_files = FileFacts(counts.damaged, counts.failed, leave_doubt(recorded))
     archive = medium.archive_path if medium.archive_done else None
     if archive is not None and not Path(archive).is_file():
         problems.append(f"the archive {archive} is gone: ingest the image again to archive it")
@@ -151,4 +141,5 @@ async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
         ),
         unread=unread.bytes_by_kind(),
         files_whole=unread.harmless and not counts.damaged and not counts.failed,
+        damage=await damage_report(database, medium, unread, facts_of_files),
     )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import anyio.to_thread
 import msgspec
 
 from ntt.db.connection import Database
+from ntt.db.damage import Damage
 from ntt.db.media import Media, Medium
 from ntt.db.reporting import MediumSummary, Reporting, TroubledFile
 from ntt.db.verifying import Holder, StoredBlob, holders_of
-from ntt.model import Volume
+from ntt.model import Health, Volume
 from ntt.names import as_text, exact
 from ntt.operations.clean_copies import AGREEING, PROBES, agreeing_blobs
+from ntt.operations.damage_report import DamageReport, FileFacts, damage_report, leave_doubt
 from ntt.operations.located import raw_path
 from ntt.ranges import Ranges, total
 from ntt.store.layout import StoreLayout
@@ -56,7 +60,10 @@ class FileProblem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProblemsReport(msgspec.Struct, frozen=True):
-    """The document of `ntt problems HASH --json`; `problems` is `medium.problems`, empty when nothing was found."""
+    """The document of `ntt problems HASH --json`; `problems` is `medium.problems`, empty when nothing was found.
+
+    `unread`, `files_whole`: as in `MediumReport`.
+    """
 
     medium_hash: str
     health: str
@@ -64,6 +71,9 @@ class ProblemsReport(msgspec.Struct, frozen=True):
     volumes: tuple[Volume, ...]
     files: tuple[FileProblem, ...]
     events_total: int
+    unread: dict[str, int]
+    files_whole: bool
+    damage: DamageReport
 
 
 class ProblemsOverview(msgspec.Struct, frozen=True):
@@ -74,9 +84,9 @@ class ProblemsOverview(msgspec.Struct, frozen=True):
 
 
 async def problems_overview(database: Database) -> ProblemsOverview:
-    """Every medium with problems, unread bytes or a message, oldest first."""
+    """Every medium with problems, a message, or unread bytes other than run-out sectors, oldest first."""
     everything = await Reporting(database).media()
-    troubled = [m for m in everything if m.has_problems or m.unread_bytes or m.message]
+    troubled = [m for m in everything if m.has_problems or m.health != Health.OK or m.message]
     return ProblemsOverview(tuple(troubled), len(everything))
 
 
@@ -88,14 +98,25 @@ async def problems_report(database: Database, medium: Medium, store: StoreLayout
     async for page in reporting.troubled_files(medium.id):
         copies = {} if store is None else await _clean_copies(database, reporting, store, page)
         files += [_problem(file, copies.get((file.volume, file.ino), ())) for file in page]
+    unread = await Damage(database).unread(medium.id)
+    found = msgspec.convert(problems or {}, dict[str, object])
     return ProblemsReport(
         medium_hash=medium.medium_hash,
         health=medium.health,
-        problems=msgspec.convert(problems or {}, dict[str, object]),
+        problems=found,
         volumes=await Media(database).volumes(medium.id),
         files=tuple(files),
         events_total=events_total,
+        unread=unread.bytes_by_kind(),
+        files_whole=unread.harmless and not files,
+        damage=await damage_report(database, medium, unread, _facts(found, files)),
     )
+
+
+def _facts(problems: dict[str, object], files: list[FileProblem]) -> FileFacts:
+    holders = Counter(holder for file in files for holder in {copy.medium_hash for copy in file.clean_copies})
+    damaged = sum(file.status == "damaged" for file in files)
+    return FileFacts(damaged, len(files) - damaged, leave_doubt(problems), holders)
 
 
 def _problem(file: TroubledFile, copies: tuple[CleanCopy, ...]) -> FileProblem:

@@ -1,10 +1,13 @@
 """An image that grows -> its hash, when the last byte is read: the finished prefix is hashed on the way.
 
-One thread, one core, one window of memory; it reads what was just written, from the page cache.
+One thread, one core, one window of memory; it reads what was just written, from the page cache. What is hashed goes to
+the disk at once: ddrescue makes the image durable each time it saves its map, reads nothing meanwhile, and so has
+little left to wait for.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from pathlib import Path
@@ -14,6 +17,10 @@ import anyio
 import anyio.to_thread
 
 from ntt.identity import WINDOW_BYTES, ContentScan, ImageState, Scan
+
+_SYNC_FILE_RANGE_WRITE = 2  # <linux/fs.h>
+_sync_file_range = ctypes.CDLL(None).sync_file_range
+_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
 class PrefixHash:
@@ -113,7 +120,16 @@ class PrefixHash:
             if got < size:
                 return  # shorter than it was said to be: whoever wants the hash reads it again, and says so
             content.feed(buffer[:size])
+            _begin_writing(fd, at, size)
 
     def _has_work(self) -> bool:
         """Whole windows on the way, so that they are large; the rest at the end."""
         return self._closed or self._anew or self._last or self._allowed - self._hashed >= WINDOW_BYTES
+
+
+def _begin_writing(fd: int, offset: int, length: int) -> None:
+    """The kernel writes these bytes out from now on; that makes nothing durable. Where it cannot, nothing is lost.
+
+    May wait for the disk, but holds up nobody else (sync_file_range(2)).
+    """
+    _sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE)

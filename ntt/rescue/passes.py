@@ -33,11 +33,12 @@ def first_pass(source: Source, effort: Effort) -> Flags:
 def further_passes(source: Source, effort: Effort, attempt: int) -> tuple[Flags, ...]:
     """What is tried, in this order, with unread bytes; `attempt` counts from 1 how often this was done with them.
 
-    `quick`: all is read once and the edges of what is bad are found. `normal`: down to every sector, and once more.
-    `deep`: then backwards, thrice each, past the kernel's cache where the source lets it, from the edges again. From
-    the second attempt on the sectors that failed are tried at once, every other time from behind.
+    `quick`: all is read once, each time, and the edges of what is bad are found. `normal`: down to every sector, and
+    once more. `deep`: then backwards, thrice each, past the kernel's cache where the source lets it, from the edges
+    again. From the second attempt on the sectors that failed are tried at once, every other time from behind.
     """
     copied = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True)
+    once_more = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True, retries=RETRIES)
     scraped = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True, scrape=True, retries=RETRIES)
     again = _flags(
         source,
@@ -60,7 +61,7 @@ def further_passes(source: Source, effort: Effort, attempt: int) -> tuple[Flags,
     )
     match effort:
         case Effort.QUICK:
-            return (copied,)
+            return (copied if attempt == 1 else once_more,)
         case Effort.NORMAL:
             return (scraped,) if attempt == 1 else (again,)
         case Effort.DEEP:

@@ -5,7 +5,8 @@ that were read are read again from the medium, past every cache: all of the firs
 FAT and root directory of a floppy), 4 KiB from 32 KiB on (volume descriptors), and up to 128 sectors spread over all
 that was read. Every sector that the drive gives must be what the image holds; at least 16 of them must be informative
 (not one repeated byte), so that blank and nearly blank media are never taken for each other. A few that it does not
-give are no objection: another drive, another day. Two images that both agree are a doubt, and so none is resumed.
+give are no objection: another drive, another day. Two images that both agree are a doubt, and so none is resumed,
+unless they are known to be of one medium: then it is the one that was made last, of which the others are parts.
 A wrong "none" costs a second reading; a wrong match would mix two media.
 """
 
@@ -64,7 +65,10 @@ async def _only_one(candidates: list[WorkingImage], source: Source, limit_s: flo
             await _compare_spread(source, image, agreement, limit_s)
         if agreement.certain:
             found.append(image)
-    return found[0] if len(found) == 1 else None
+    one_medium = len({image.state.medium_hash for image in found}) == 1
+    if not found or not one_medium or (len(found) > 1 and found[0].state.medium_hash is None):
+        return None
+    return max(found, key=lambda image: image.state.created_s)
 
 
 async def _compare_starts(

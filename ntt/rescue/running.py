@@ -19,7 +19,8 @@ from ntt.rescue.hashing import PrefixHash
 from ntt.rescue.presence import FAILED, rescued_bytes
 from ntt.rescue.source import Source
 from ntt.rescue.stops import Limits
-from ntt.rescue.watching import Orders, Progress, Watch, sectors_of
+from ntt.rescue.telling import Progress
+from ntt.rescue.watching import Orders, Watch, sectors_of
 from ntt.rescue.working import WorkingImage
 from ntt.tools.ddrescue import Flags
 from ntt.tools.mapfile import Mapfile, domain_text

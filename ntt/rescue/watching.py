@@ -24,6 +24,7 @@ from ntt.rescue.hashing import PrefixHash
 from ntt.rescue.presence import FAILED, Blame, Gone, rescued_bytes, why_gone
 from ntt.rescue.source import Source
 from ntt.rescue.stops import Count, Limits, StopRules
+from ntt.rescue.telling import Progress, Teller
 from ntt.rescue.working import FULL, WorkingImage
 from ntt.tools.ddrescue import MINIMUM_VERSION, Flags, Status, StatusScreen, rescue_argv, version_of
 from ntt.tools.mapfile import Mapfile
@@ -35,20 +36,6 @@ _ROUNDED = 500  # ddrescue shows at least three digits and a half: it is at most
 _MARGIN_BYTES = 1 << 20
 _VERSION_S = 30.0
 _PARSE_SHARE = 20  # of the time goes at most one part into reading a large map
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a pass is; bytes of the whole medium, rounded as ddrescue shows them. `remaining_s`: its own guess."""
-
-    rescued_bytes: int
-    total_bytes: int
-    position: int
-    rate_per_s: int
-    remaining_s: float | None
-    bad_bytes: int
-    read_errors: int
-    phase: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +66,7 @@ class Watch:
         self._before = before
         self._rescued_before = rescued_bytes(before)
         self._shown_from = self._rescued_before if orders.domain is not None else 0
-        self._advance = advance
+        self._teller = Teller(orders.name, orders.source, self._rescued_before, self._shown_from, advance)
         self._stop = stop
         self._hasher = hasher
         self._blame = Blame(before)
@@ -109,6 +96,7 @@ class Watch:
         domain = image.domain_path if orders.domain is not None else None
         argv = rescue_argv(orders.source.path, image.path, image.map_path, orders.flags, domain, await _version())
         self._map_stamp = _stamp(image)
+        self._teller.begin()
         environment = {**os.environ, "LC_ALL": "C"}
         async with (
             proc.running(
@@ -146,7 +134,8 @@ class Watch:
         gone = await why_gone(self._orders.source, image, self._read_in(after), limits.check_s)
         if gone is not None:
             after, detail = await self._taken_back(after, gone)
-            end = PassEnd.SOURCE_GONE if end in (PassEnd.FINISHED, PassEnd.FAILED) else end
+            if end is PassEnd.FAILED or (end is PassEnd.FINISHED and self._left(after)):
+                end = PassEnd.SOURCE_GONE
         if end is PassEnd.FINISHED and self._left_out(after):
             end, detail = PassEnd.FAILED, "ddrescue ended before it had tried everything"
         if self._hasher is not None:
@@ -174,6 +163,12 @@ class Watch:
         """What this pass has read, or, if that is nothing, whatever was read before."""
         return difference(mapfile.rescued, self._before.rescued) or mapfile.rescued
 
+    def _left(self, after: Mapfile) -> bool:
+        """Is something of what this pass was to read still unread?"""
+        if self._orders.domain is None:
+            return bool(after.unread)
+        return bool(intersection(sectors_of(self._orders.domain, self._orders.source), after.unread))
+
     def _left_out(self, after: Mapfile) -> bool:
         """Did all copying passes leave something untried?"""
         if self._orders.flags.copy_passes != "1-5":
@@ -190,9 +185,12 @@ class Watch:
             with anyio.move_on_after(limits.poll_s):
                 await self._ended.wait()
             await self._look_at_map()
-            if self._stop.requested:
+            if self._stop.requested or self._stop.paused:
                 return PassEnd.STOPPED, "by the operator"
+            if self._stop.enough:
+                return PassEnd.ENOUGH, "the operator wants no more of it"
             now_s = time.monotonic()
+            self._teller.tell_if_silent(now_s)
             why = self._rules.verdict(now_s)
             if why is not None:
                 return why
@@ -237,18 +235,7 @@ class Watch:
         self._forward = self._forward and not failed and not status.read_errors
         if self._forward and self._hasher is not None:
             self._hasher.reaches(rescued - rescued // _ROUNDED - _MARGIN_BYTES)
-        self._advance(
-            Progress(
-                rescued_bytes=min(rescued, self._orders.source.size_bytes),
-                total_bytes=self._orders.source.size_bytes,
-                position=status.position,
-                rate_per_s=status.rate_per_s,
-                remaining_s=status.remaining_s,
-                bad_bytes=failed,
-                read_errors=status.read_errors,
-                phase=status.phase,
-            )
-        )
+        self._teller.saw(status)
 
     async def _collect(self, stream: anyio.abc.ByteReceiveStream | None) -> None:
         assert stream is not None

@@ -20,7 +20,7 @@ import msgspec
 
 from ntt.errors import BusyError, MediumError, StoreError, UsageError
 from ntt.model import PassRecord
-from ntt.ranges import Ranges
+from ntt.ranges import Ranges, difference
 from ntt.rescue.source import Source, SourceKind
 from ntt.tools.mapfile import Mapfile, mapfile_of, mapfile_text, parse_mapfile
 
@@ -38,6 +38,8 @@ class WorkingState(msgspec.Struct, frozen=True):
     sector_bytes: int
     created_s: float
     medium_hash: str | None = None
+    let_go: bool = False  # it is read no more: what is left to do needs no medium
+    passing: bool = False  # to be deleted once its archive is proven
     passes: tuple[PassRecord, ...] = ()
 
 
@@ -101,6 +103,12 @@ class WorkingImage:
     def size_bytes(self) -> int:
         return self._state.size_bytes
 
+    @property
+    def is_empty(self) -> bool:
+        """By its whole map nothing was read yet: a run was killed before it saved one with more."""
+        saved = None if self._state.passes or self._state.medium_hash else self.saved_map()
+        return saved is not None and not saved.rescued
+
     def mapfile(self) -> Mapfile:
         """What was read so far. ddrescue writes its map in place: if that was cut short, the last whole one counts."""
         return self.saved_map() or self._map_in(self.kept_map_path) or mapfile_of((), self.size_bytes)
@@ -144,9 +152,20 @@ class WorkingImage:
             except OSError:
                 raise StoreError(f"no space is left for {self.state_path}", "make room and run it again") from error
 
+    def made_by(self, passes: tuple[PassRecord, ...]) -> None:
+        """It holds what these passes over another image have read; durable on return."""
+        self.save(msgspec.structs.replace(self._state, passes=passes))
+
     def identified(self, medium_hash: str) -> None:
         """The medium's identity is known from now on, durable on return."""
         self.save(msgspec.structs.replace(self._state, medium_hash=medium_hash))
+
+    def needs_medium(self, needs: bool, *, passing: bool | None = None) -> None:
+        """Whether the medium is to be read again, and whether it may be deleted afterwards; durable on return."""
+        passing = self._state.passing if passing is None else passing
+        state = msgspec.structs.replace(self._state, let_go=not needs, passing=passing)
+        if state != self._state:
+            self.save(state)
 
     def make_full_size(self) -> None:
         """So that it is the medium's size whatever can be read of it. OSError when the file system cannot."""
@@ -235,8 +254,8 @@ class WorkingImages:
             raise MediumError(f"{path} is no image in work: {error}", "start a new one") from error
         return WorkingImage(path, lock, state)
 
-    def free(self, size_bytes: int) -> list[WorkingImage]:
-        """Every image of this size that no process has, held now: the caller closes them. Removes empty leftovers."""
+    def free(self, size_bytes: int | None = None) -> list[WorkingImage]:
+        """Every image (of this size) that no process has, held now: the caller closes them. Removes empty leftovers."""
         found: list[WorkingImage] = []
         for path in sorted(self._folder.glob("*.img")):
             try:
@@ -246,11 +265,28 @@ class WorkingImages:
             except MediumError:
                 self._remove_leftover(path)
                 continue
-            if image.size_bytes == size_bytes:
+            if image.is_empty:
+                image.remove()
+            elif size_bytes in (None, image.size_bytes):
                 found.append(image)
             else:
                 image.close()
         return found
+
+    def holds(self, path: Path) -> bool:
+        """Is it one of these images?"""
+        return path.parent == self._folder.absolute() and path.with_suffix(".json").is_file()
+
+    def remove_superfluous(self, image: WorkingImage) -> None:
+        """Other images of its medium that nobody holds are removed if `image` has all that was read in them."""
+        if image.state.medium_hash is None:
+            return
+        rescued = image.mapfile().rescued
+        for other in self.free():
+            with other:
+                same = other.state.medium_hash == image.state.medium_hash
+                if same and not difference(other.mapfile().rescued, rescued):
+                    other.remove()
 
     def _remove_leftover(self, path: Path) -> None:
         """An image without a state, which a process that died in `new` left: nothing was read into it yet."""

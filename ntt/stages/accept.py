@@ -35,7 +35,7 @@ def accepted(order: Order) -> Iterator[AcceptedImage]:
         mapfile, text = (None, None) if order.map_path is None else _read_map(order.map_path, size_bytes)
         claimed_bytes = max(size_bytes, mapfile.end if mapfile else 0)
         unread = mapfile.unread if mapfile else ()
-        yield AcceptedImage(order.image, fd, claimed_bytes, unread, text, _cue_beside(order.image))
+        yield AcceptedImage(order.image, fd, claimed_bytes, unread, text, _cue_beside(order.image), order.known_as)
     finally:
         os.close(fd)
 

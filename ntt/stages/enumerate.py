@@ -9,13 +9,18 @@ from pathlib import Path
 import msgspec
 
 from ntt.db.connection import Database
+from ntt.db.health import NO_VOLUME
 from ntt.db.loading import Load, Loaded, Problem, load
 from ntt.errors import MediumError
 from ntt.listing_problems import (
     incomplete_listing,
     lost_tables,
     no_files,
+    restricted,
     short_listing,
+    table_problem,
+    unread_run_out,
+    unrecognised,
     unreplayed,
     volume_problem,
     walk_problem,
@@ -29,7 +34,6 @@ from ntt.readers.messages import Found, Survey
 from ntt.readers.surface import merged_cells
 from ntt.routes import disagreement, next_routes
 
-TABLES_VOLUME = 0  # what belongs to no volume, but to the table that names them
 PROBLEM_LIMIT = 10_000  # rows per medium; a directory of garbage must not fill the catalogue
 
 
@@ -84,7 +88,7 @@ class EnumerateStage:
             volumes, problems = await self._by_mounts(image, walker, layout.volumes, walks)
             await loading.volumes(volumes)
             problems = [
-                *(Problem("table", remark) for remark in layout.remarks),
+                *map(table_problem, layout.remarks),
                 *(volume_problem(volume) for volume in volumes if volume.finding),
                 *problems,
                 *walker.left_out(),
@@ -103,14 +107,16 @@ class EnumerateStage:
     ) -> list[Problem]:
         """Records what the unread bytes hit of the file systems themselves, and where everything lies."""
         tables = lost_tables(layout, image.claimed_bytes, image.unread)
-        await loading.lost(TABLES_VOLUME, tables, None)
-        problems = [incomplete_listing(TABLES_VOLUME, tables, ())]
+        accounts = {index: walk.account for index, walk in walks.items()}
+        run_out = unread_run_out(layout.volumes, accounts, image.claimed_bytes, image.unread)
+        await loading.lost(NO_VOLUME, (*tables, *run_out), None)
+        problems = [incomplete_listing(NO_VOLUME, tables, ())]
         for index, walk in walks.items():
             lost = walk.account.lost
             await loading.lost(index, lost, walk.account.unread_used)
             inodes = [structure.ino for structure in lost if structure.what == "directory" and structure.ino >= 0]
             problems.append(incomplete_listing(index, lost, await loading.paths(index, inodes)))
-        await loading.cells(merged_cells([walk.account.cells for walk in walks.values()]))
+        await loading.cells(merged_cells([account.cells for account in accounts.values()]))
         return list(filter(None, problems))
 
     def _slow(self, index: int, walk: Walked, loading: Load) -> Problem | None:
@@ -124,13 +130,21 @@ class EnumerateStage:
         return Problem("slow_enumeration", detail, step, index)
 
     async def _by_readers(self, image: ListedImage, walker: _Walker) -> tuple[Layout, dict[int, Walked]]:
-        """The layout, and how the walk of each readable volume went. A worker that dies costs one volume at most."""
+        """The layout, and how the walk of each readable volume went. A worker that dies costs one volume at most.
+
+        MediumError when no layout was found, and not the image is at fault.
+        """
         only = self._limits.only_route
         request = Survey(image.unread, image.claimed_bytes, image.cue, image.file_name, only=only)
         listing = await walker.walk(request)
         if listing.layout is None and not listing.stalled:
             listing = await walker.walk(request)
-        layout = _restricted(listing.layout or _unrecognised(image, listing), only)
+        layout = listing.layout
+        if layout is None:
+            if not listing.by_image:
+                raise MediumError(f"listing the files failed: {listing.death}", "run the same command again")
+            layout = unrecognised(image.claimed_bytes, listing.death)
+        layout = restricted(layout, only)
         walks = dict(listing.walked)
         waiting = [v for v in layout.volumes if v.status is VolumeStatus.READ and v.index not in walks]
         while waiting:
@@ -236,23 +250,6 @@ def _mount_routes(volume: Volume, only: Route | None) -> tuple[Route, ...]:
     return tuple(route for route in routes if only in (None, route))
 
 
-def _restricted(layout: Layout, only: Route | None) -> Layout:
-    """Volumes that another route than the wanted one would read are findings."""
-    volumes = (
-        volume
-        if only in (None, volume.route) or volume.status is VolumeStatus.FINDING
-        else msgspec.structs.replace(
-            volume,
-            route=Route.NONE,
-            status=VolumeStatus.FINDING,
-            finding=f"not read by {volume.route.value}: only the route {only} is to be used",
-            next_step="ingest it again without that restriction (NTT_ONLY_ROUTE)",
-        )
-        for volume in layout.volumes
-    )
-    return Layout(layout.scheme, tuple(volumes), layout.remarks)
-
-
 class _Walker:
     """Walks of one image into one load."""
 
@@ -307,13 +304,3 @@ async def _again(walker: _Walker, volume: Volume, listing: Listing) -> Walked:
     if listing.stalled:
         return failed
     return await walker.instead(volume) or failed
-
-
-def _unrecognised(image: ListedImage, listing: Listing) -> Layout:
-    """For an image that no worker survives looking at; MediumError when not the image is at fault."""
-    if not listing.by_image:
-        raise MediumError(f"listing the files failed: {listing.death}", "run the same command again")
-    finding = f"looking at the image ended the process that did it: {listing.death}"
-    step = "keep the image: it is archived; look at a copy of it on a machine that holds nothing else"
-    volume = Volume(1, "none", 0, image.claimed_bytes, "unknown", Route.NONE, VolumeStatus.FINDING, "", finding, step)
-    return Layout("none", (volume,))

@@ -11,11 +11,11 @@ from typing import Protocol
 
 from ntt.db.loading import Problem
 from ntt.errors import Interrupted, MediumError
-from ntt.identity import Scan
+from ntt.identity import SAMPLE_BYTES, Scan, sample_positions
 from ntt.model import AcceptedImage, Effort, Order, PassEnd, PassRecord
 from ntt.names import printable
 from ntt.progress import Stop, Work
-from ntt.ranges import Ranges, difference, total
+from ntt.ranges import Ranges, difference, intersection, normalised, total
 from ntt.rescue.hashing import PrefixHash
 from ntt.rescue.merging import merged
 from ntt.rescue.passes import first_pass, further_passes
@@ -24,8 +24,10 @@ from ntt.rescue.running import Limits, Progress, run_pass
 from ntt.rescue.source import Source, probe
 from ntt.rescue.working import WorkingImage, WorkingImages
 from ntt.tools.ddrescue import Flags
+from ntt.tools.mapfile import Mapfile
 
 FIRST = "everything"
+SAMPLES = "samples"
 DIFFERENT = 0.01  # of what two passes both read: more than this that differs, and they are two media
 _ON = (PassEnd.FINISHED, PassEnd.ENOUGH)
 
@@ -54,6 +56,8 @@ class Imaged(Protocol):
 
     def stopped(self) -> Problem | None: ...
 
+    def let_go(self) -> None: ...
+
 
 @dataclass(slots=True)
 class AsItIs:
@@ -73,12 +77,16 @@ class AsItIs:
     def stopped(self) -> Problem | None:
         return None
 
+    def let_go(self) -> None:
+        """There is nothing that it holds."""
+
 
 class Imaging:
     """An image of NTT's own while this process has it; with a `source` more of it may be read.
 
     `first`: what this run's pass over the whole medium did, None where that was done before. `scan`: of the image as
     it is, if it was hashed while it was read. `changed`: something was read since. `going`: the source still answers.
+    `reach`: of the source only this is read, all of it if empty.
     """
 
     def __init__(
@@ -101,6 +109,7 @@ class Imaging:
         self.changed = False
         self.going = source is not None
         self.disagreements: Ranges = ()
+        self.reach: Ranges = ()
 
     @property
     def name(self) -> str:
@@ -115,7 +124,7 @@ class Imaging:
     @property
     def order(self) -> Order:
         """Image and map, as a user would name them."""
-        return Order(self._working.path, self._working.map_path)
+        return Order(self._working.path, self._working.map_path, known_as=self.name)
 
     @property
     def medium_hash(self) -> str | None:
@@ -131,9 +140,35 @@ class Imaging:
         if self.medium_hash != medium_hash:
             self._working.identified(medium_hash)
 
+    @property
+    def whole(self) -> bool:
+        """Every byte of the medium was read."""
+        return not self._unread()
+
+    def seen(self) -> Mapfile | None:
+        """What was read so far, as ddrescue saved it last. Blocking."""
+        return self._working.saved_map()
+
+    def let_go(self) -> None:
+        """The source is read no more; durable on return. A later run goes on from here without the medium."""
+        self.going = False
+        self._working.needs_medium(False)
+
     def discard(self) -> None:
         """It is removed when it is left."""
         self._superfluous = True
+
+    def has_all_of(self, other: Imaging) -> bool:
+        """Was everything that was read there read here, and can it be gone on with in the same drive?"""
+        here, there = self._working, other._working
+        return here.size_bytes == there.size_bytes and not difference(there.mapfile().rescued, here.mapfile().rescued)
+
+    def goes_on_with(self, imaged: Imaging) -> None:
+        """What `imaged` would read of its source is read into this one, if it is the source's size."""
+        self.effort, self.first = imaged.effort, imaged.first
+        self._working.made_by(imaged.passes)
+        if imaged._source is not None and imaged._source.size_bytes == self._working.size_bytes:
+            self._source, self._hardware, self.going = imaged._source, imaged._hardware, imaged.going
 
     async def first_pass(self, show: Callable[[Work], None], stop: Stop) -> PassRecord | None:
         """Once over the whole medium, unless an earlier run did that. None then.
@@ -143,19 +178,35 @@ class Imaging:
         source = self._source
         assert source is not None
         if any(record.name == FIRST and record.end in _ON for record in self.passes):
+            await self._read_samples(show, stop)
             return None
         self._hardware = await self._hardware_of(source.path)
         with PrefixHash(self._working.path, source.size_bytes) as hasher:
             flags = first_pass(source, self.effort or Effort.NORMAL)
-            self.first = await self._pass(FIRST, flags, None, show, stop, hasher)
+            self.first = await self._pass(FIRST, flags, self.reach or None, show, stop, hasher)
             if not self.first.rescued_after:
                 raise MediumError(
                     f"not one byte of {self.name} could be read ({_why(self.first)})", "try it in another drive"
                 )
             if not self._unread():
                 self.scan = await hasher.finish()
+        await self._read_samples(show, stop)
         self.changed = False  # it is identified after this
         return self.first
+
+    async def _read_samples(self, show: Callable[[Work], None], stop: Stop) -> None:
+        """What the medium is known by, once, before it is identified: the first pass may only have skipped it."""
+        if not self.going or self.medium_hash is not None or any(record.name == SAMPLES for record in self.passes):
+            return
+        size_bytes = self._working.size_bytes
+        samples = normalised((at, min(at + SAMPLE_BYTES, size_bytes)) for at in sample_positions(size_bytes))
+        missing = _inside(self._reachable(samples), self._unread())
+        if missing:
+            effort, self.effort = self.effort, Effort.QUICK
+            try:
+                await self.further(SAMPLES, missing, show, stop, [])
+            finally:
+                self.effort = effort
 
     async def further(
         self, name: str, domain: Ranges, show: Callable[[Work], None], stop: Stop, records: list[PassRecord]
@@ -167,10 +218,13 @@ class Imaging:
             self._hardware = await self._hardware_of(source.path)
         attempt = 1 + len({record.began_s for record in self.passes if record.name == name})
         for flags in further_passes(source, self.effort or Effort.NORMAL, attempt):
-            wanted = _inside(domain, self._unread())
+            wanted = _inside(self._reachable(domain), self._unread())
             if not wanted or not self.going:
                 return
             records.append(await self._pass(name, flags, wanted, show, stop, None))
+
+    def _reachable(self, domain: Ranges) -> Ranges:
+        return intersection(domain, self.reach) if self.reach else domain
 
     def stopped(self) -> Problem | None:
         """Why reading ended before all was tried, if it did."""
@@ -209,20 +263,19 @@ class Imaging:
         hasher: PrefixHash | None,
     ) -> PassRecord:
         def advance(progress: Progress) -> None:
-            show(
-                Work(
-                    bytes_done=progress.rescued_bytes,
-                    bytes_total=progress.total_bytes,
-                    errors=progress.read_errors,
-                )
-            )
+            show(progress.work)
 
         assert self._source is not None
-        record = await run_pass(
-            self._source, self._working, name, flags, domain, self._limits, advance, stop, hasher, self._hardware
-        )
-        self.changed = self.changed or record.rescued_after != record.rescued_before
-        self.going = record.end in _ON
+        while True:
+            record = await run_pass(
+                self._source, self._working, name, flags, domain, self._limits, advance, stop, hasher, self._hardware
+            )
+            self.changed = self.changed or record.rescued_after != record.rescued_before
+            self.going = record.end in _ON and not stop.enough
+            if record.end is not PassEnd.STOPPED or stop.requested:
+                break
+            if stop.pause is not None:
+                await stop.pause.wait()
         if record.end is PassEnd.STOPPED:
             raise Interrupted("imaging was stopped", "run the same command again to go on from there")
         return record
@@ -240,8 +293,10 @@ class ImageStage:
         self._limits = limits
 
     @asynccontextmanager
-    async def opened(self, path: Path, effort: Effort) -> AsyncIterator[Imaging]:
+    async def opened(self, path: Path, effort: Effort, *, passing: bool = False) -> AsyncIterator[Imaging]:
         """The image that the medium at `path` has already, read in part, or a new one; held for the body.
+
+        `passing`: it is to be deleted once its archive is proven.
 
         MediumError when there is no medium, or it gives no answer; StoreError when there is no room for an image.
         """
@@ -253,6 +308,7 @@ class ImageStage:
         if working is None:
             working = self._images.new(source)
         working.require_space()
+        working.needs_medium(True, passing=passing)
         imaging = Imaging(working, source, effort, self._limits, self._hardware_of)
         try:
             yield imaging
@@ -263,16 +319,26 @@ class ImageStage:
         finally:
             imaging.leave()
 
+    def is_own(self, path: Path | None) -> bool:
+        """Is it one of the images that NTT keeps?"""
+        return path is not None and self._images.holds(path)
+
+    def remove_superfluous(self, imaged: Imaged) -> None:
+        """NTT's other images of the medium go if all that was read in them is in `imaged`, and its own too."""
+        if isinstance(imaged, Imaging):
+            self._images.remove_superfluous(imaged._working)
+
     @asynccontextmanager
     async def joined(
-        self, former: Path, former_unread: Ranges, image: AcceptedImage, medium_hash: str
+        self, former: Path, former_unread: Ranges, image: AcceptedImage, size_bytes: int, imaged: Imaging | None
     ) -> AsyncIterator[Imaging]:
         """A new image of what either pass has read; neither of them is changed. Where they differ it is unread.
 
-        MediumError when so much differs that they are two media.
+        `size_bytes`: of the longer one. `imaged`: the image, if it is NTT's own: then the new one goes on with its
+        source. MediumError when so much differs that they are two media.
         """
         working, disagreements, both = await merged(
-            self._images, former, former_unread, image.path, image.unread, image.claimed_bytes
+            self._images, former, former_unread, image.path, image.unread, size_bytes
         )
         imaging = Imaging(working, None, None, self._limits, self._hardware_of)
         imaging.disagreements = disagreements
@@ -283,7 +349,8 @@ class ImageStage:
                     f"{total(disagreements):,} of the {both:,} bytes that both have read differ: these are two media",
                     "ingest it without --same-as",
                 )
-            imaging.belongs_to(medium_hash)
+            if imaged is not None:
+                imaging.goes_on_with(imaged)
             yield imaging
         finally:
             imaging.leave()
@@ -295,7 +362,7 @@ def _inside(domain: Ranges, unread: Ranges) -> Ranges:
 
 def _why(record: PassRecord) -> str:
     words = {
-        PassEnd.NO_PROGRESS: "nothing was read for too long",
+        PassEnd.NO_PROGRESS: "nothing moved for too long",
         PassEnd.HOPELESS: "at this rate it would not end",
         PassEnd.SOURCE_GONE: "the medium, drive or bridge does not answer any more",
         PassEnd.NO_SPACE: "the disk with the images is full",

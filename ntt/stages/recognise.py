@@ -60,7 +60,7 @@ class RecogniseStage:
         if resumed:
             return Recognised(resumed[-1].id, Recognition.KNOWN, identity.why_assigned)
         if identity.informative:
-            for candidate in await self._media.sharing_samples(identity):
+            for candidate in await self._media.sharing_samples(identity.samples):
                 if await self._agrees(image, identity, candidate):
                     return _other_pass(identity, candidate)
         return await self._new(identity, human, path, image.map_text)

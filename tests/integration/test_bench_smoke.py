@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.record import Report, What
+from bench.record import Imaging, Report, What, quartiles
 from bench.table import page
 from bench.targets import verdicts
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NTT = {What.COPY_STAGE, What.IDENTIFY_STAGE, What.ENUMERATE_STAGE, What.ARCHIVE_STAGE, What.INGEST, What.FIRST_INGEST}
 SMALL_FILES = {What.LIST_AND_COPY, What.MOUNT_CP, What.MOUNT_CP_SYNC}
 FILE_SYSTEMS = {"ext4", "fat32", "ntfs", "iso9660"}
+SOURCES = ("cd", "usb2", "unlimited")
 PID_FILE = "home/postgres/data/postmaster.pid"
 NEEDS = {"restic": "restic", "borg": "borg create"}
 
@@ -100,6 +101,35 @@ def test_a_quick_run_fills_every_figure_of_the_table(tmp_path: Path) -> None:
         assert {series.what for series in report.series if series.image == fstype} == SMALL_FILES, fstype
     if not report.left_out:
         assert all(target.startswith("B: ") for target in left_open), left_open
+
+
+@pytest.mark.slow
+def test_imaging_is_measured_in_pairs_over_slow_sources_and_an_unlimited_one(tmp_path: Path) -> None:
+    process = bench(tmp_path, "--part", "imaging", "--repeat", "2", *(w for name in SOURCES for w in ("--image", name)))
+    printed, said = process.communicate()
+    assert process.returncode == 0, said
+    (figures,) = (tmp_path / "results").glob("*.json")
+    report = msgspec.json.decode(figures.read_bytes(), type=Report)
+    assert (printed, report.left_out) == (page(report), ())
+    assert tuple(one.source for one in report.imaging) == SOURCES
+    for one in report.imaging:
+        assert len(one.ntt) == len(one.ddrescue) == len(one.ddrescue_b3sum) == len(one.load) == 2
+        assert all(0 < plain < hashed for plain, hashed in zip(one.ddrescue, one.ddrescue_b3sum, strict=True))
+        if one.bytes_per_s:  # a third is slack: what the source is asked beforehand stays in memory
+            assert min(one.ntt + one.ddrescue) > 2 / 3 * one.size_bytes / one.bytes_per_s
+        assert any(verdict.target.startswith(f"{one.source}: ") for verdict in verdicts(report))
+    assert all(target.reached is not None for target in verdicts(report) if "ddrescue" in target.target)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", "", ".img"]  # figures, the lock and the bytes
+
+
+def test_what_counts_is_the_median_of_the_pairs_and_not_the_pair_of_the_medians() -> None:
+    one = Imaging(
+        source="cd", size_bytes=1, bytes_per_s=1, ntt=(1.0, 2.2, 3.0), ddrescue=(1.0, 2.0, 4.0),
+        ddrescue_b3sum=(2.0, 4.4, 6.0), load=(0.0, 0.0, 0.0),
+    )  # fmt: skip
+    assert (one.overheads, one.overheads_hashed) == ((1.0, 1.1, 0.75), (0.5, 0.5, 0.5))
+    assert quartiles(one.overheads) == (0.875, 1.0, 1.05)
+    assert quartiles((3.0,)) == (3.0, 3.0, 3.0)
 
 
 @pytest.mark.slow

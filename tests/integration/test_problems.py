@@ -13,6 +13,7 @@ from blake3 import blake3
 from sketches import ROOT, Catalogue, Sketch, open_catalogue
 
 from ntt.config import Settings
+from ntt.damage_text import problems_lines
 from ntt.db.loading import Problem
 from ntt.db.locks import LockSpace, advisory_lock
 from ntt.db.media import Media
@@ -22,7 +23,7 @@ from ntt.model import Stage
 from ntt.operations.doctor import State, doctor
 from ntt.operations.problems import problems_overview, problems_report
 from ntt.operations.status import media_list, medium_status
-from ntt.text import doctor_lines, list_lines, overview_lines, problems_lines, status_lines
+from ntt.text import doctor_lines, list_lines, overview_lines, status_lines
 
 WHOLE = bytes(range(256)) * 40
 LARGE = os.urandom((1 << 20) + 5000)
@@ -51,7 +52,9 @@ async def test_the_document_has_the_documented_shape(catalogue: Catalogue) -> No
     report = msgspec.json.decode(
         msgspec.json.encode(await problems_report(catalogue.database, medium, catalogue.store))
     )
-    assert report.keys() == {"medium_hash", "health", "problems", "volumes", "files", "events_total"}
+    assert report.keys() == {
+        "medium_hash", "health", "problems", "volumes", "files", "events_total", "unread", "files_whole", "damage",
+    }  # fmt: skip
     assert (report["medium_hash"], report["health"], report["events_total"]) == (medium.medium_hash, "ok", 1)
     assert report["problems"]["error_files_total"] == 2
     assert report["volumes"][0]["fstype"] == "ext4"
@@ -200,8 +203,35 @@ async def test_the_doctor_names_what_is_missing_and_its_package(
     checks = {check.name: check for check in bare.checks}
     assert (checks["zstd"].state, checks["zstd"].install) == (State.MISSING, "`apt install zstd`")
     assert (checks["ddrescue"].state, checks["ddrescue"].install) == (State.WARNING, "`apt install gddrescue`")
+    assert (checks["smartctl"].state, checks["smartctl"].install) == (State.WARNING, "`apt install smartmontools`")
     assert not bare.ready
     assert any("apt install zstd" in line for line in doctor_lines(bare))
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "found", "install"),
+    [
+        ("echo GNU ddrescue 1.27", State.OK, "version 1.27 in ", ""),
+        ("echo GNU ddrescue 1.30", State.OK, "; the tests run with 1.27", ""),
+        ("echo GNU ddrescue 1.19", State.WARNING, "version 1.19 in ", "1.22 or newer (1.27 is tested)"),
+        ("echo dd_rescue 1.99", State.WARNING, "is not GNU ddrescue", "`apt install gddrescue`"),
+        ("exit 1", State.WARNING, "is not GNU ddrescue", "`apt install gddrescue`"),
+    ],
+)
+async def test_the_doctor_knows_the_version_of_ddrescue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, state: State, found: str, install: str
+) -> None:
+    program = tmp_path / "bin" / "ddrescue"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    report = await doctor(Settings(home=tmp_path, database_url="postgresql:///x"))
+    (check,) = [check for check in report.checks if check.name == "ddrescue"]
+    assert check.state is state
+    assert found in check.found
+    assert install in check.install
+    assert bool(check.install) is (state is not State.OK)
 
 
 async def test_the_doctor_finds_folders_that_cannot_be_used(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ PROBLEMS = {
         event(5, "continuing", "dmesg:beyond_eof"),
     ],
     "diagnostic_events_total": 3,
+    "unread": {"structures": 512, "free": 1024, "harmless": False},
 }
 
 # Four media: one whole, one damaged, one on which nothing was found, one whose copy is not finished.
@@ -55,7 +56,13 @@ FROM medium m, generate_series(1, 3) AS ino WHERE m.medium_human <> 'empty';
 INSERT INTO outcome (ino, blob_id, medium_id, volume, status, reason, damaged)
 SELECT ino, CASE WHEN ino < 3 THEN b.id END, m.id, 0, CASE ino WHEN 1 THEN 'c' WHEN 2 THEN 'd' ELSE 'f' END::"char",
        CASE ino WHEN 3 THEN 'unreadable' END, CASE ino WHEN 2 THEN '{{[0,5)}}'::int8multirange END
-FROM medium m, blob b, generate_series(1, 3) AS ino WHERE m.medium_human = 'damaged'
+FROM medium m, blob b, generate_series(1, 3) AS ino WHERE m.medium_human = 'damaged';
+UPDATE outcome SET unread = '{{[4096,4101)}}' WHERE status = 'd';
+INSERT INTO unread_structure SELECT id, 0, 7, 'directory', false, '{{[0,512)}}'
+FROM medium WHERE medium_human = 'damaged';
+INSERT INTO image_pass SELECT id, '2026-01-01Z', 9, 'everything', '/dev/sr0', '{{"model": "M", "bridge": "0bda:9210"}}',
+       4096, 1024, 2048, 512, 3, 'no_progress', 'nothing moved' FROM medium WHERE medium_human = 'damaged';
+UPDATE medium SET problems = '{{"unread": {{"free": 512, "harmless": true}}}}' WHERE medium_human = 'unfinished'
 """
 
 
@@ -100,6 +107,18 @@ async def test_the_documented_queries_on_events_answer_from_the_summaries(databa
         (DAMAGED, "30", "skipped", "2", '["detected_beyond_eof"]', when),
     ]
     assert json.loads(str(the_one(found, "jsonb_pretty")[0][0])) == PROBLEMS
+
+
+async def test_the_documented_queries_on_unread_bytes_and_passes_answer(database_url: str) -> None:
+    found = await answers(database_url, DAMAGED)
+    ((medium_hash, human, kinds),) = the_one(found, "AS unread_bytes_by_kind")
+    assert (medium_hash, human, json.loads(str(kinds))) == (DAMAGED, "damaged", PROBLEMS["unread"])
+    ((_, *one),) = the_one(found, "AS bridge")
+    assert one == ["everything", "/dev/sr0", "M", None, "0bda:9210", 1024, 512, "no_progress", "nothing moved"]
+    assert the_one(found, "AS structure") == [(0, "directory", 7, False, [asyncpg.Range(0, 512)])]
+    assert the_one(found, "AS unread_of_image") == [
+        (0, 2, b"d", [asyncpg.Range(4096, 4101)], [asyncpg.Range(0, 5)]), (0, 3, b"f", None, None),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

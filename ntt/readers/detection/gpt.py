@@ -93,7 +93,9 @@ def _damaged(disk: Sample, lost: Ranges) -> Table | None:
         header = _header(disk.at(sector_bytes, 512), sector_bytes, None)
         partitions = None if header is None else _partitions(disk, header, check=False)
         if partitions or (lost and header is not None):
-            return Table("gpt", partitions or (), (f"the GPT {how}: its entries are used as they are",), bool(lost))
+            return Table(
+                "gpt", partitions or (), (f"the GPT {how}: its entries are used as they are",), bool(lost), lost
+            )
     return None
 
 

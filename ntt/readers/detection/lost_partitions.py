@@ -29,7 +29,12 @@ def is_table_lost(source: ImageSource, region: Region) -> bool:
     """Whether the first sector of a disk, large enough to be partitioned, was not read."""
     if region.depth or region.size_bytes < DISKETTE_BYTES or region.offset_bytes >= source.size_bytes:
         return False
-    return bool(within(source.unread, region.offset_bytes, region.offset_bytes + SECTOR_BYTES))
+    return bool(unread_first(source, region))
+
+
+def unread_first(source: ImageSource, region: Region) -> Ranges:
+    """The unread bytes of the sector where a disk's table stands."""
+    return within(source.unread, region.offset_bytes, region.offset_bytes + SECTOR_BYTES)
 
 
 def lost_partitions(source: ImageSource, region: Region, known: Ranges, examine: Examine) -> Pieces:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from ntt.ranges import within
+from ntt.ranges import Range, Ranges, normalised, within
+from ntt.readers.detection.expected_size import shortness
 from ntt.readers.detection.samples import Sample
-from ntt.readers.detection.tables import LOST_TABLE, Partition, Table
+from ntt.readers.detection.tables import BEYOND_END, LOST_TABLE, Partition, Table
 
 SECTOR_BYTES = 512
 EXTENDED = (0x05, 0x0F, 0x85)
@@ -57,18 +58,24 @@ def mbr_entries(sector: bytes) -> list[MbrEntry] | None:
     return [entry for entry in entries if entry.kind and entry.sectors]
 
 
-def read_mbr(disk: Sample, entries: list[MbrEntry], remarks: list[str]) -> Table:
-    """Primary partitions in slot order, then the logical ones in the order of their chain."""
+def read_mbr(disk: Sample, entries: list[MbrEntry], remarks: list[str], medium_bytes: int | None = None) -> Table:
+    """Primary partitions in slot order, then the logical ones in the order of their chain.
+
+    `medium_bytes` as for `read_gpt`: an extended partition is no volume, but may say that the medium goes on.
+    """
     partitions = [_partition(disk, entry, 0) for entry in entries if entry.kind not in EXTENDED]
     is_partial = False
+    lost: list[Range] = []
     for entry in entries:
         if entry.kind in EXTENDED:
-            logical, problem = _logical_partitions(disk, entry.first)
+            logical, problem, missed = _logical_partitions(disk, entry.first)
             is_partial |= LOST_TABLE in problem
             partitions.extend(logical)
-            if problem:
-                remarks.append(problem)
-    return Table("mbr", tuple(partitions), tuple(remarks), is_partial)
+            lost.extend(missed)
+            end_bytes = (entry.first + entry.sectors) * SECTOR_BYTES
+            short = "" if medium_bytes is None else shortness("partition table", end_bytes, medium_bytes)
+            remarks.extend(filter(None, (problem, short)))
+    return Table("mbr", tuple(partitions), tuple(remarks), is_partial, normalised(lost))
 
 
 def _partition(disk: Sample, entry: MbrEntry, base: int) -> Partition:
@@ -78,25 +85,35 @@ def _partition(disk: Sample, entry: MbrEntry, base: int) -> Partition:
     return Partition(start, entry.sectors * SECTOR_BYTES, kind)
 
 
-def _logical_partitions(disk: Sample, base: int) -> tuple[list[Partition], str]:
-    """The chain of boot records inside an extended partition; its links count from the extended partition's start."""
+def _logical_partitions(disk: Sample, base: int) -> tuple[list[Partition], str, Ranges]:
+    """The chain of boot records inside an extended partition; its links count from the extended partition's start.
+
+    With it what is wrong with the chain, and the place in the image of the record that could not be read.
+    """
     found: list[Partition] = []
     visited: set[int] = set()
     at = base
     while True:
         if at in visited:
-            return found, f"the chain of logical partitions runs in a circle after {len(found)} partitions"
+            return found, f"the chain of logical partitions runs in a circle after {len(found)} partitions", ()
         if len(visited) >= LOGICAL_LIMIT:
-            return found, f"the chain of logical partitions was left after {LOGICAL_LIMIT} links"
+            return found, f"the chain of logical partitions was left after {LOGICAL_LIMIT} links", ()
         visited.add(at)
         entries = mbr_entries(disk.at(at * SECTOR_BYTES, SECTOR_BYTES))
         if entries is None:
-            place = disk.offset_bytes + at * SECTOR_BYTES
-            if within(disk.source.unread, place, min(place + SECTOR_BYTES, disk.source.size_bytes)):
-                return found, f"the chain of logical partitions goes on at byte {place}, which {LOST_TABLE}"
-            return found, f"the chain of logical partitions breaks off at byte {place}"
+            return found, *_broken(disk, disk.offset_bytes + at * SECTOR_BYTES)
         found.extend(_partition(disk, entry, at) for entry in entries if entry.kind not in EXTENDED)
         link = next((entry for entry in entries if entry.kind in EXTENDED), None)
         if link is None:
-            return found, ""
+            return found, "", ()
         at = base + link.first
+
+
+def _broken(disk: Sample, place: int) -> tuple[str, Ranges]:
+    """Why there is no record at this place of the image, and its bytes if that is for want of them."""
+    end, size_bytes = place + SECTOR_BYTES, disk.source.size_bytes
+    if end > size_bytes:
+        return f"the chain of logical partitions breaks off at byte {place}, which {BEYOND_END}", ((place, end),)
+    if lost := within(disk.source.unread, place, end):
+        return f"the chain of logical partitions goes on at byte {place}, which {LOST_TABLE}", lost
+    return f"the chain of logical partitions breaks off at byte {place}", ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ntt.ranges import within
+from ntt.ranges import Ranges, normalised, within
 from ntt.readers.base import ImageSource
 from ntt.readers.detection.apple_partitions import read_apple_map
 from ntt.readers.detection.gpt import TABLE_BYTES, read_gpt
@@ -33,17 +33,21 @@ def read_table(source: ImageSource, offset_bytes: int = 0, size_bytes: int | Non
     mbr = None
     if entries is not None and (plain or (gpt is None and (apple is None or is_protective))):
         lost = is_protective and gpt is None
-        remarks = [f"the GPT that this disk's MBR announces {_how_lost(disk)}"] if lost else []
-        mbr = read_mbr(disk, plain, remarks)
-        mbr = replace(mbr, is_partial=mbr.is_partial or lost)
+        unread = _unread_gpt(disk) if lost else ()
+        remarks = [f"the GPT that this disk's MBR announces {_how_lost(unread)}"] if lost else []
+        mbr = read_mbr(disk, plain, remarks, medium_bytes)
+        mbr = replace(mbr, is_partial=mbr.is_partial or lost, lost=normalised((*mbr.lost, *unread)))
     tables = [table for table in (gpt, apple, mbr) if table is not None]
     return _merged(tables) if tables else None
 
 
-def _how_lost(disk: Sample) -> str:
+def _unread_gpt(disk: Sample) -> Ranges:
     first, last = disk.offset_bytes, disk.offset_bytes + disk.size_bytes
-    is_unread = within(disk.source.unread, first, min(first + TABLE_BYTES, last))
-    return "is damaged in both places" + (f": it {LOST_TABLE}" if is_unread else "")
+    return within(disk.source.unread, first, min(first + TABLE_BYTES, last))
+
+
+def _how_lost(unread: Ranges) -> str:
+    return "is damaged in both places" + (f": it {LOST_TABLE}" if unread else "")
 
 
 def _merged(tables: list[Table]) -> Table:
@@ -64,7 +68,8 @@ def _merged(tables: list[Table]) -> Table:
                 f"{_count(len(more))} of them not in it"
             )
     is_partial = any(table.is_partial for table in tables)
-    return Table(first.scheme, tuple(kept), tuple(dict.fromkeys(remarks)), is_partial)
+    lost = normalised(piece for table in tables for piece in table.lost)
+    return Table(first.scheme, tuple(kept), tuple(dict.fromkeys(remarks)), is_partial, lost)
 
 
 def _count(number: int) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from ntt.model import Layout, Route, Volume, VolumeStatus
+from ntt.ranges import Ranges, normalised
 from ntt.readers.base import ImageSource, ReadError
 from ntt.readers.detection.magic_numbers import MOUNTED
 from ntt.readers.detection.samples import Recognised
@@ -50,15 +51,20 @@ class Piece(NamedTuple):
 
 @dataclass(slots=True)
 class Pieces:
-    """What a region holds, in order; `remarks` are about its table or the whole."""
+    """What a region holds, in order; `remarks` are about its table or the whole.
+
+    `lost`: the bytes of the image where more of a table would stand, had they been read.
+    """
 
     scheme: str
     pieces: list[Piece] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    lost: Ranges = ()
 
     def add(self, other: Pieces) -> None:
         self.pieces.extend(other.pieces)
         self.remarks.extend(other.remarks)
+        self.lost = normalised((*self.lost, *other.lost))
 
     def become_hybrid(self) -> None:
         """What stood alone stands beside others now."""
@@ -81,7 +87,7 @@ def numbered(found: Pieces) -> Layout:
     for index, piece in enumerate(found.pieces, 1):
         volumes.append(msgspec.structs.replace(piece.volume, index=index))
         remarks.extend(piece.remarks if is_single else (f"volume {index}: {remark}" for remark in piece.remarks))
-    return Layout(found.scheme, tuple(volumes), tuple(dict.fromkeys(remarks)))
+    return Layout(found.scheme, tuple(volumes), tuple(dict.fromkeys(remarks)), found.lost)
 
 
 def finding(region: Region, fstype: str, sentence: str, next_step: str, size_bytes: int = 0) -> Piece:

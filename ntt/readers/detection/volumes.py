@@ -10,13 +10,14 @@ from ntt.readers.base import ImageSource
 from ntt.readers.detection.disc_sides import disc_sides, is_same_disc
 from ntt.readers.detection.disk_containers import CONTAINERS, trailer_remark
 from ntt.readers.detection.expected_size import SHORT, medium_short
-from ntt.readers.detection.lost_partitions import LOST_FIRST, is_table_lost, lost_partitions
+from ntt.readers.detection.lost_partitions import LOST_FIRST, is_table_lost, lost_partitions, unread_first
 from ntt.readers.detection.odd_offsets import tables
 from ntt.readers.detection.partition_tables import Partition, Table, read_table
 from ntt.readers.detection.pieces import Pieces, Region, finding, numbered, opened
 from ntt.readers.detection.raw_layout import raw_layout
 from ntt.readers.detection.samples import Recognised, Sample
 from ntt.readers.detection.signatures import recognise
+from ntt.readers.detection.tables import BEYOND_END, LOST_TABLE
 from ntt.readers.detection.unrecognised import unrecognised
 from ntt.readers.raw.tracks import raw_tracks
 
@@ -113,7 +114,7 @@ def _member(source: ImageSource, region: Region, member: Recognised, start: int,
 
 def _partitioned(source: ImageSource, region: Region, table: Table) -> Pieces:
     scheme = table.scheme if region.scheme == "none" else region.scheme
-    layout = Pieces(scheme, [], list(table.remarks))
+    layout = Pieces(scheme, [], list(table.remarks), table.lost)
     for partition in table.partitions:
         inside = _region_of(region, partition, scheme, len(table.partitions))
         if partition.is_doubtful and not _holds_something(source, inside):
@@ -166,6 +167,9 @@ def _beside(source: ImageSource, region: Region, found: Recognised, table: Table
                 f"either the {found.fstype} at its start or its {name} may be left from an earlier use"
             )
         layout.remarks.extend(table.remarks)
+    elif table.lost:
+        layout.remarks.extend(remark for remark in table.remarks if LOST_TABLE in remark or BEYOND_END in remark)
+    layout.lost = normalised((*layout.lost, *table.lost))
     if beside.pieces or found.fstype in DISC:
         layout.add(beside)
 
@@ -203,6 +207,7 @@ def _without_table(source: ImageSource, region: Region) -> Pieces | None:
         layout = _moved_table(source, region) or unrecognised(source, region)
     count = sum(piece.volume.status is VolumeStatus.READ for piece in layout.pieces)
     layout.remarks.append(f"{LOST_FIRST}; {count} volumes were found by their signatures")
+    layout.lost = normalised((*layout.lost, *unread_first(source, region)))
     return layout
 
 

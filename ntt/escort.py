@@ -1,0 +1,37 @@
+"""Whoever brings a medium to the stages, and what is told on the way: words only."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ntt.stages.image import Imaging
+from ntt.stages.recognise import Recognised
+
+
+class Escort(Protocol):
+    """Whoever brought a medium, and waits for what it lies in."""
+
+    async def opened(self, imaging: Imaging) -> None:
+        """It has an image, of which nothing may be read yet."""
+        ...
+
+    async def recognised(self, found: Recognised) -> None:
+        """The medium has its row."""
+        ...
+
+    async def source_done(self) -> None:
+        """Image and map are durable and checked; the source is not read again in this run."""
+        ...
+
+
+class Alone:
+    """Nobody waits."""
+
+    async def opened(self, imaging: Imaging) -> None:
+        del imaging
+
+    async def recognised(self, found: Recognised) -> None:
+        del found
+
+    async def source_done(self) -> None:
+        return
