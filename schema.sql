@@ -1,11 +1,11 @@
 -- NTT's catalogue. Read top to bottom: media, what is on them, what is kept, what happened.
--- Version 4. A program that meets another version stops and names `ntt db upgrade`.
+-- Version 5. A program that meets another version stops and names `ntt db upgrade`.
 
 CREATE TABLE ntt_schema (
     version     int NOT NULL,
     applied_at  timestamptz NOT NULL DEFAULT now()
 );
-INSERT INTO ntt_schema (version) VALUES (4);
+INSERT INTO ntt_schema (version) VALUES (5);
 
 -- ---------------------------------------------------------------- media
 
@@ -32,6 +32,8 @@ CREATE TABLE medium (
     archived_image_hash text,                 -- BLAKE3 of the image as it was read back out of the archive
     message         text,
     problems        jsonb,                    -- bounded summary; NULL: nothing at all was found
+    archive_checked timestamptz,              -- when the archive was last read back and found as it should be
+    backfilled      text[] NOT NULL DEFAULT '{}',  -- stamps that `ntt repair` set from proof, after the fact
     cells           bytea,                    -- the surface in 4,096 equal parts: 1 structures, 2 files, 4 free space
     CHECK (copy_done IS NULL OR (enum_done IS NOT NULL AND copy_done >= enum_done)),
     CHECK (archive_done IS NULL OR (copy_done IS NOT NULL AND archive_done >= enum_done
@@ -178,6 +180,7 @@ CREATE TABLE blob (
     size        bigint NOT NULL,
     pack_id     int,                          -- NULL: a plain file <store>/blobs/<aa>/<bb>/<hash>
     pack_offset int,                          -- of the content, behind its tar header
+    last_checked timestamptz,                 -- when its content was last read and found as it should be; NULL: not since it was stored
     hash        bytea NOT NULL UNIQUE CHECK (length(hash) = 32),   -- BLAKE3
     CHECK ((pack_id IS NULL) = (pack_offset IS NULL))
 );

@@ -26,8 +26,9 @@ from ntt.devices.arrivals import arriving
 from ntt.devices.audio import rip
 from ntt.devices.ejecting import eject, lock, unlock
 from ntt.devices.listing import drives
+from ntt.devices.refusing import refusal_of
 from ntt.devices.triage import triage
-from ntt.drives import Drive, DriveEvent, DriveState, Release, Track
+from ntt.drives import Disc, Drive, DriveEvent, DriveState, Release, Track
 from ntt.errors import EXIT_FAILED, EXIT_OK, EXIT_PROBLEMS, BusyError, MediumError
 from ntt.model import Order, Stage
 from ntt.names import printable
@@ -53,6 +54,7 @@ from ntt.watch.watching import Watching
 Drives = Callable[[], AbstractAsyncContextManager[MemoryObjectReceiveStream[DriveEvent]]]
 
 SURFACE_EVERY_S = 2.0
+UNLOCK_S = 10.0
 
 
 async def watch(
@@ -104,13 +106,26 @@ async def watch_drives(
         elif await lock(drive):
             held.add(drive.key)
 
+    async def looked_at(drive: Drive) -> Disc:
+        """A medium may have been mounted since it was announced."""
+        why = await refusal_of(drive.node.name, Path("/sys"), _protected(settings))
+        if why is not None:
+            raise MediumError(*why)
+        return await triage(drive)
+
     def say(text: str) -> None:
         board.notes.append((text, True))
 
     def drives() -> AbstractAsyncContextManager[MemoryObjectReceiveStream[DriveEvent]]:
         return arriving(options.devices, protected=_protected(settings), held=held, say=say)
 
-    return await watch(settings, options, board, Machine(triage, give_back, hold, _rip), drives, commands)
+    try:
+        return await watch(settings, options, board, Machine(looked_at, give_back, hold, _rip), drives, commands)
+    finally:
+        with anyio.move_on_after(UNLOCK_S, shield=True):  # a locked tray would stay so
+            for panel in board.panels.values():
+                if panel.drive.key in held:
+                    await unlock(panel.drive)
 
 
 async def drives_of(settings: Settings, named: Sequence[Path]) -> list[DriveState]:

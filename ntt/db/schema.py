@@ -11,7 +11,7 @@ from ntt.db.connection import Connection
 from ntt.db.locks import LockSpace, lock_key
 from ntt.errors import DatabaseError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 CATALOGUE_EXISTS = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'ntt_schema' AND pg_table_is_visible(oid))"
 
@@ -60,7 +60,11 @@ CREATE TABLE insertion (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session
     ended_at timestamptz, ejected_at timestamptz, UNIQUE (session, sequence));
 CREATE INDEX insertion_medium ON insertion (medium_id);
 """
-MIGRATIONS: tuple[Migration, ...] = (Migration(1, TO_2), Migration(2, TO_3), Migration(3, TO_4))
+TO_5 = """
+ALTER TABLE medium ADD COLUMN archive_checked timestamptz, ADD COLUMN backfilled text[] NOT NULL DEFAULT '{}';
+ALTER TABLE blob ADD COLUMN last_checked timestamptz;
+"""
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, TO_2), Migration(2, TO_3), Migration(3, TO_4), Migration(4, TO_5))
 
 
 def schema_sql() -> str:

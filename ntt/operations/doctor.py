@@ -23,6 +23,7 @@ from ntt.fence import missing_layers
 from ntt.mounts.drivers import DRIVERS, KERNEL
 from ntt.mounts.machine import ask_machine
 from ntt.mounts.plan import programs
+from ntt.operations.doctor_drives import drive_facts
 from ntt.readers.archives.library import library
 from ntt.readers.base import ReadError
 from ntt.tools.ddrescue import MINIMUM_VERSION, version_of
@@ -66,6 +67,7 @@ _PROGRAMS = (
     ("setpriv", "starts other programs so that they end with NTT", "util-linux", True),
     ("tar", "writes archives", "tar", True),
     ("zstd", "compresses archives", "zstd", True),
+    ("cdparanoia", "reads the audio tracks of discs", "cdparanoia", False),
     ("smartctl", "asks disks how they are before they are imaged", "smartmontools", False),
 )
 
@@ -83,6 +85,10 @@ async def doctor(settings: Settings) -> DoctorReport:
     checks = [_python(), _reader(), _archives(), await _isolation()]
     checks += [_program(*program) for program in _PROGRAMS]
     checks.append(await _ddrescue())
+    checks += [
+        Check(name, State.WARNING if step else State.OK, "`ntt watch` reads and ejects media", found, step)
+        async for name, found, step in drive_facts()
+    ]
     checks += await _mounts()
     checks += await _database(settings)
     folders = (

@@ -90,9 +90,10 @@ class JobReporter:
             place.bad_bytes = work.reading.bad_bytes
 
     def stage_ended(self, medium: str, stage: Stage, state: str, seconds: float, work: Work) -> None:
-        del medium, seconds, work
+        del medium, seconds
         place = self._job.place
         if place.stage is not None and place.stage.stage is stage:
+            place.stage.work = work  # for whoever still holds it
             place.stage = None
         if state not in ("ok", "interrupted"):
             self._job.note(f"{self._job.title}: {stage.value} {state}", True)

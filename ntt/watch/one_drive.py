@@ -9,7 +9,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from ntt.board import Panel, Phase, Queued, Verdict
 from ntt.db.insertions import Insertions
 from ntt.db.media import Media, Medium
-from ntt.drives import Disc, DiscKind, DriveEvent, EjectRequest, Insertion, Refusal, Removal
+from ntt.drives import Disc, DiscKind, DriveEvent, DriveKind, EjectRequest, Insertion, Refusal, Removal
 from ntt.errors import MediumError, NttError
 from ntt.model import Order
 from ntt.names import printable
@@ -102,7 +102,7 @@ class OneDrive:
         panel.label = text
         if panel.phase is Phase.ASKING:
             panel.phase = Phase.READING
-        if self._job is not None:
+        if self._job is not None and text:
             self._job.label = text
             if self._job.record is not None:
                 await self._job.record.label(text)
@@ -115,6 +115,8 @@ class OneDrive:
         await self._eject()
 
     async def _work(self) -> None:
+        if self._panel.drive.kind is DriveKind.OPTICAL and self._inserted is None:
+            await self._hall.machine.hold(self._panel.drive, False)  # a run that was killed left it locked
         while True:
             await self._wake.wait()
             self._wake = anyio.Event()

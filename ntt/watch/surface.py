@@ -6,7 +6,7 @@ from bisect import bisect_right
 
 from ntt.tools.mapfile import Mapfile
 
-CELLS = 64
+CELLS = 1024
 UNTRIED, READ, BAD = 0, 1, 2
 _FAILED = "*/-"
 

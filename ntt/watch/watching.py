@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from ntt.board import Command, Panel, Queued, Wish
 from ntt.drives import Drive, DriveEvent
+from ntt.errors import DatabaseError, MediumError
 from ntt.model import Order
 from ntt.watch.hall import Hall
 from ntt.watch.jobs import Job
 from ntt.watch.one_drive import OneDrive
 
 EVENTS = 32  # of one drive that waits for its turn
-SETTLE_S = 3.0  # with --once: how long to wait for a medium where none is in yet
+SETTLE_S = 20.0  # with --once: how long to wait for a medium where none is in yet: a drive has to spin up
 ROOMS_EVERY_S = 5.0
+ANSWER_LIMIT_S = 10.0
 
 
 class Watching:
@@ -49,9 +52,11 @@ class Watching:
         """Nothing runs any more, and nothing new is to come."""
         hall = self._hall
         if hall.options.once:
-            with anyio.move_on_after(SETTLE_S):
-                while not any(drive.busy for drive in self._drives.values()):
+            with anyio.move_on_after(SETTLE_S) as settling:
+                while not (self._busy or hall.board.finished or hall.halted):
                     await hall.changed.wait()
+            if settling.cancelled_caught and not hall.jobs:
+                raise MediumError(f"no medium was inserted within {SETTLE_S:.0f} s", "`ntt devices` shows the drives")
         while not ((hall.halted or hall.options.once) and not hall.jobs and not self._busy):
             await hall.changed.wait()
 
@@ -103,8 +108,20 @@ class Watching:
 
     async def _look_at_rooms(self) -> None:
         while True:
-            self._hall.board.rooms = self._hall.rooms.all()
+            self._hall.board.rooms = await anyio.to_thread.run_sync(self._hall.rooms.all)
+            self._hall.board.database = await self._database_state()
             await anyio.sleep(ROOMS_EVERY_S)
+
+    async def _database_state(self) -> str:
+        database = self._hall.database
+        started = anyio.current_time()
+        try:
+            with anyio.fail_after(ANSWER_LIMIT_S):
+                async with database.connection() as connection:
+                    await connection.execute("SELECT 1")
+        except (TimeoutError, DatabaseError):
+            return f"{database.where} gives no answer"
+        return f"{database.where}, {1000 * (anyio.current_time() - started):.1f} ms"
 
 
 async def _do(drive: OneDrive, command: Command) -> None:
