@@ -6,7 +6,7 @@ import itertools
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from ntt.devices.listing import drives
 from ntt.devices.refusing import refusal_of
 from ntt.devices.triage import triage
 from ntt.drives import Disc, Drive, DriveEvent, DriveState, Release, Track
-from ntt.errors import EXIT_FAILED, EXIT_OK, EXIT_PROBLEMS, BusyError, MediumError
+from ntt.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_PROBLEMS, BusyError, MediumError
 from ntt.model import Order, Stage
 from ntt.names import printable
 from ntt.operations.ingest_report import medium_report
@@ -41,7 +41,7 @@ from ntt.stages.archive import IMAGE_NAME
 from ntt.stages.recognise import Recognition
 from ntt.store.scratch import scratch_folder
 from ntt.watch.audio import Rip, Ripped, ripped
-from ntt.watch.escorting import JobEscort, Turns
+from ntt.watch.escorting import JobEscort, Turns, Twins
 from ntt.watch.hall import Hall, Machine
 from ntt.watch.jobs import Job, JobReporter, Outcome, outcome_of
 from ntt.watch.options import WatchOptions
@@ -84,6 +84,8 @@ async def watch(
             await Watching(hall, unfinished).run(events, commands)
         if hall.failure is not None:
             raise hall.failure
+        if hall.interrupted:
+            return EXIT_INTERRUPTED
     if any(panel.phase is Phase.PARKED for panel in board.panels.values()):
         return EXIT_FAILED if not board.done else EXIT_PROBLEMS
     return EXIT_PROBLEMS if board.problems else EXIT_OK
@@ -154,15 +156,15 @@ class _Bringing:
         self._images = WorkingImages(self._settings.images_dir)
         self._media = Media(self._database)
         self._turns = Turns()
+        self._twins = Twins()
         self._parts = itertools.count(1)
 
     async def bring(self, job: Job, order: Order) -> Outcome:
         """Through all stages; the working image is deleted when nothing needs it any more."""
-        escort = JobEscort(job, Problems(self._database), self._options)
-        orchestrator = orchestrator_of(
-            self._place, JobReporter(job), job.stop, escort, partial(self._turns.of, job), f"part{next(self._parts)}"
-        )
-        async with anyio.create_task_group() as tasks:
+        turn, part = partial(self._turns.of, job), f"part{next(self._parts)}"
+        async with AsyncExitStack() as held, anyio.create_task_group() as tasks:
+            escort = JobEscort(job, Problems(self._database), self._options, self._twins, held)
+            orchestrator = orchestrator_of(self._place, JobReporter(job), job.stop, escort, turn, part)
             tasks.start_soon(_show_surface, job, escort)
             if job.disc.audio_tracks:
                 outcome = await self._brought_with_audio(job, orchestrator, escort, order)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ntt.model import Identity
 from ntt.stages.image import Imaging
 from ntt.stages.recognise import Recognised
 
@@ -13,6 +14,10 @@ class Escort(Protocol):
 
     async def opened(self, imaging: Imaging) -> None:
         """It has an image, of which nothing may be read yet."""
+        ...
+
+    async def identified(self, identity: Identity) -> None:
+        """What the image is; nothing is held yet: it may wait for another one that is the same."""
         ...
 
     async def recognised(self, found: Recognised) -> None:
@@ -29,6 +34,9 @@ class Alone:
 
     async def opened(self, imaging: Imaging) -> None:
         del imaging
+
+    async def identified(self, identity: Identity) -> None:
+        del identity
 
     async def recognised(self, found: Recognised) -> None:
         del found

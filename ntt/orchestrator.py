@@ -109,6 +109,7 @@ class Orchestrator:
         started = time.monotonic()
         identity = await self._run.identify(image, imaging.scan if imaging is not None else None)
         seconds = {Stage.IDENTIFY: time.monotonic() - started}
+        await self._escort.identified(identity)
         async with medium_lock(self._database, identity.image_hash, f"image {image.name}"):
             found = await self._recognise(order, image, identity, imaging)
             await self._escort.recognised(found)

@@ -76,7 +76,8 @@ def watch(
         effort=effort,
         free_space=free_space,
     )
-    raise typer.Exit(run_alone(lambda: _watched(settings_of(home, database), options, bell=bell)))
+    settings = settings_of(home, database)
+    raise typer.Exit(run_alone(lambda: _watched(settings, options, bell=bell)))
 
 
 async def _watched(settings: Settings, options: WatchOptions, *, bell: bool) -> int:
@@ -111,7 +112,7 @@ async def _watched(settings: Settings, options: WatchOptions, *, bell: bool) -> 
                 status = await watch_drives(settings, options, board, commands)
             tasks.cancel_scope.cancel()
     if status == EXIT_INTERRUPTED:
-        complain("interrupted; the next start goes on from there")
+        complain("stopped before everything was done; the next start goes on from there")
     return status
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 
 import anyio
 
 from ntt.db.loading import Problem
 from ntt.db.summary import Problems
-from ntt.model import Stage
+from ntt.model import Identity, Stage
 from ntt.stages.image import Imaging
 from ntt.stages.recognise import Recognised, Recognition
 from ntt.watch.jobs import Job
@@ -19,18 +19,36 @@ IN_DRIVES = {Stage.IDENTIFY: 2, Stage.ENUMERATE: 2, Stage.COPY: 2, Stage.ARCHIVE
 IN_QUEUE = {Stage.IDENTIFY: 1, Stage.ENUMERATE: 1, Stage.COPY: 1, Stage.ARCHIVE: 1}
 
 
-class JobEscort:
-    """Tells a job how far its medium is."""
+class Twins:
+    """Media of this run that are the same to the byte go through one after the other: the second is then known."""
 
-    def __init__(self, job: Job, problems: Problems, options: WatchOptions) -> None:
+    def __init__(self) -> None:
+        self._locks: dict[str, anyio.Lock] = {}
+
+    def of(self, image_hash: str) -> anyio.Lock:
+        return self._locks.setdefault(image_hash, anyio.Lock())
+
+
+class JobEscort:
+    """Tells a job how far its medium is. `held` is left when the job has ended."""
+
+    def __init__(self, job: Job, problems: Problems, options: WatchOptions, twins: Twins, held: AsyncExitStack) -> None:
         self._job = job
         self._problems = problems
         self._options = options
+        self._twins = twins
+        self._held = held
         self.recognition = Recognition.NEW
         self.imaging: Imaging | None = None
 
     async def opened(self, imaging: Imaging) -> None:
         self.imaging = imaging
+
+    async def identified(self, identity: Identity) -> None:
+        lock = self._twins.of(identity.image_hash)
+        if lock.locked():
+            self._job.note(f"{self._job.title}: the same medium is in another drive: it waits for that one", False)
+        await self._held.enter_async_context(lock)
 
     async def recognised(self, found: Recognised) -> None:
         job = self._job

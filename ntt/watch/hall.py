@@ -53,6 +53,7 @@ class Hall:
     bring: Callable[[Job, Order], Awaitable[Outcome]]
     prepare: Callable[[Medium, Source], Awaitable[None]]
     failure: NttError | None = None
+    interrupted: bool = False
     jobs: list[Job] = field(default_factory=list)
     changed: anyio.Event = field(default_factory=anyio.Event)
 
@@ -153,6 +154,7 @@ class Hall:
         if isinstance(error, StoreError | DatabaseError):
             self.halt(error)
         if isinstance(error, Interrupted):
+            self.interrupted = True
             return Outcome(Verdict.FAILED, "stopped; it is gone on with when it is inserted again")
         return Outcome(Verdict.FAILED, str(error))
 

@@ -10,7 +10,7 @@ from ntt.board import Panel, Phase, Queued, Verdict
 from ntt.db.insertions import Insertions
 from ntt.db.media import Media, Medium
 from ntt.drives import Disc, DiscKind, DriveEvent, DriveKind, EjectRequest, Insertion, Refusal, Removal
-from ntt.errors import MediumError, NttError
+from ntt.errors import DatabaseError, MediumError, NttError
 from ntt.model import Order
 from ntt.names import printable
 from ntt.ranges import normalised
@@ -55,15 +55,21 @@ class OneDrive:
 
     async def _happened(self, event: DriveEvent) -> None:
         panel = self._panel
+        self._hall.board.panels.setdefault(event.drive.key, panel)
         match event:
             case Insertion():
                 panel.drive = event.drive
+                if self._hall.halted:
+                    self._hall.note(f"{self._name}: no more media are taken")
+                    return
                 self._inserted = event
                 self._wake.set()
             case Removal():
                 self._inserted = None
                 if self._job is None:
                     self._clear(Phase.EMPTY)
+                    if event.pulled:  # a stick has no empty drive to be shown
+                        self._hall.board.panels.pop(event.drive.key, None)
                 elif panel.phase is not Phase.EJECTING:
                     self._hall.note(f"{self._name}: the medium was taken out while it was needed", problem=True)
                 self._hall.nudge()
@@ -121,17 +127,20 @@ class OneDrive:
             await self._wake.wait()
             self._wake = anyio.Event()
             insertion = self._inserted
-            if insertion is None or self._hall.halted:
+            if insertion is None:
                 continue
             try:
-                await self._medium()
+                await self._medium(insertion)
+            except DatabaseError as error:
+                self._hall.halt(error)
+                self._panel.phase, self._panel.message = Phase.PARKED, str(error)
             finally:
                 self._job = None
                 if self._inserted is insertion:
                     self._inserted = None  # done with, even if it still lies there: not again by itself
                 self._hall.nudge()
 
-    async def _medium(self) -> None:
+    async def _medium(self, insertion: Insertion) -> None:
         hall, panel, options = self._hall, self._panel, self._hall.options
         label = panel.label or options.label
         title = panel.drive.title or self._name
@@ -149,7 +158,7 @@ class OneDrive:
                 await hall.machine.hold(panel.drive, True)
                 self._background.start_soon(hall.run, job, order)
         await job.source_done.wait()
-        await self._give_back(job)
+        await self._give_back(job, insertion)
 
     async def _order(self, job: Job) -> Order | None:
         """What is to be done with what lies in the drive; None when that is decided already."""
@@ -197,7 +206,7 @@ class OneDrive:
         if not self._hall.options.again:
             await self._hall.prepare(medium, source)
 
-    async def _give_back(self, job: Job) -> None:
+    async def _give_back(self, job: Job, insertion: Insertion) -> None:
         hall, panel, options = self._hall, self._panel, self._hall.options
         if job.outcome is None:  # its image is there, the rest goes on without the drive
             queued = Queued(job.label or job.title)
@@ -209,7 +218,7 @@ class OneDrive:
             good = job.outcome.verdict in _TO_EJECT
             panel.message = job.outcome.summary
         self._job = None
-        if self._inserted is None:
+        if self._inserted is not insertion:  # it is gone; another one may lie there already
             self._clear(Phase.EMPTY)
         elif (good and options.eject) or (not good and options.eject_failed):
             await self._eject(job)

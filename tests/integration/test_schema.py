@@ -159,7 +159,7 @@ async def test_an_upgrade_of_a_newer_or_missing_catalogue_is_refused(bare_databa
         with pytest.raises(DatabaseError, match="no catalogue yet"):
             await upgrade(connection)
         await ensure_schema(connection, create=True)
-        await connection.execute("UPDATE ntt_schema SET version = 5")
+        await connection.execute("UPDATE ntt_schema SET version = 99")
         with pytest.raises(DatabaseError, match="older than the database"):
             await upgrade(connection)
 

@@ -16,6 +16,7 @@ from watch_bench import watching
 from ntt.board import Phase, Verdict, Wish
 from ntt.config import Settings
 from ntt.drives import Disc, DiscKind, Track
+from ntt.errors import EXIT_INTERRUPTED
 from ntt.ranges import total
 from ntt.watch.options import EjectAfter, WatchOptions
 
@@ -350,3 +351,53 @@ async def test_of_a_mixed_disc_both_kinds_of_tracks_are_kept(
         assert [row["fstype"] for row in found] == ["archive", "iso9660"]
         read = await rows(catalogue, "SELECT max(rescued_after) AS most FROM image_pass WHERE source LIKE '%/sr0'")
         assert read[0]["most"] == first.stat().st_size
+
+
+async def test_the_same_medium_in_two_drives_at_once_is_stored_once(
+    home: Path, database_url: str, tmp_path: Path, first: Path
+) -> None:
+    async with watching(home, database_url, tmp_path / "drives") as (bench, catalogue):
+        await bench.insert("sr0", first)
+        await bench.insert("sr1", first)
+        await bench.finished(2)
+        assert sorted(done.verdict for done in bench.board.finished) == [Verdict.COMPLETE, Verdict.KNOWN]
+        assert [row["n"] for row in await rows(catalogue, "SELECT count(*) AS n FROM medium")] == [1]
+        await bench.until(lambda: sorted(bench.ejected) == ["sr0", "sr1"])
+
+
+async def test_a_disc_that_was_swapped_while_it_was_read_is_not_ejected_for_the_other(
+    home: Path, database_url: str, tmp_path: Path, second: Path
+) -> None:
+    tree = written(tmp_path / "tree", {b"big.bin": noise(6_000_000, 7)})
+    image = iso_image(tmp_path / "big.iso", tree, "-r")
+    plan = Plan(vanish_after_bytes=2_000_000, gone="ENXIO", bytes_per_s=4_000_000)
+    async with watching(home, database_url, tmp_path / "drives", WatchOptions(eject_failed=True)) as (bench, catalogue):
+        with faulty_source(image, plan, tmp_path / "served") as faulty:
+            await bench.insert("sr0", faulty.path)
+            await bench.until(lambda: faulty.counters().is_gone)
+            await bench.remove("sr0")
+            await bench.insert("sr0", second)
+            await bench.finished(2)
+        assert [done.verdict for done in bench.board.finished] == [Verdict.FAILED, Verdict.COMPLETE]
+        await bench.until(lambda: bench.ejected == ["sr0"])  # once: the second
+        found = await rows(catalogue, "SELECT sequence, ejected_at FROM insertion ORDER BY sequence")
+        assert [row["ejected_at"] is not None for row in found] == [False, True]
+
+
+async def test_a_stopped_watch_says_so_and_the_next_one_goes_on(home: Path, database_url: str, tmp_path: Path) -> None:
+    tree = written(tmp_path / "tree", {b"big.bin": noise(8_000_000, 5)})
+    image = iso_image(tmp_path / "big.iso", tree, "-r")
+    with faulty_source(image, Plan(bytes_per_s=2_000_000), tmp_path / "slow") as slow:
+        async with watching(home, database_url, tmp_path / "drives") as (bench, _):
+            await bench.insert("sr0", slow.path)
+            await bench.until(lambda: slow.counters().bytes_read > 2_000_000)
+            await bench.wish(Wish.QUIT)
+            await bench.until(lambda: bench.status is not None)
+            assert bench.status == EXIT_INTERRUPTED
+            assert bench.ejected == []
+        read = total(slow.counters().read_once)
+    with faulty_source(image, Plan(), tmp_path / "fast") as fast:
+        async with watching(home, database_url, tmp_path / "drives") as (bench, _):
+            await bench.insert("sr0", fast.path)
+            assert (await bench.finished(1)).verdict is Verdict.COMPLETE
+            assert total(fast.counters().read_once) < image.stat().st_size - read // 2
