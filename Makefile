@@ -21,8 +21,9 @@ check: setup-test ## style, types, layers, shell scripts
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/mypy scripts/*.py bench
+	cd tests/e2e && MYPYPATH=..:../../typings ../../.venv/bin/mypy .
 	.venv/bin/lint-imports
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; else echo 'no shellcheck here: scripts not checked'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run tests/e2e/machine/guest/*.sh; else echo 'no shellcheck here: scripts not checked'; fi
 
 format: setup-test ## lays out the source as check wants it
 	.venv/bin/ruff check --fix .

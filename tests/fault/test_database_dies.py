@@ -32,7 +32,7 @@ asyncio.run(main())
 """
 INSTANTS = {
     "while rows are loaded": ("sql COPY node", "during"),
-    "while the load is committed": ("sql COMMIT of UPDATE medium SET enum_done", "during"),
+    "while the load is committed": ("sql COMMIT of UPDATE medium SET health", "during"),
     "while contents are stored": ("copy fdatasync pack", "after"),
     "while outcomes are recorded": ("sql COPY incoming", "during"),
     "while outcomes are committed": ("sql COMMIT of UPDATE pack SET committed_bytes", "during"),

@@ -166,7 +166,10 @@ class Machine:
         await self.close_tray(drive)
 
     async def load(self, drive: Drive, medium: Medium) -> UEvent:
-        """Inserted; returns udev's event about the disc. Only while the kernel polls for discs."""
+        """Inserted; returns udev's first event about the disc. Only while the kernel polls for discs.
+
+        A second one often follows, and neither need name the file system: udev may have looked too early.
+        """
         device = (await self.succeeds("readlink", "-f", drive.device)).strip()
         async with self.uevents() as events:
             await self.insert(drive, medium)

@@ -119,10 +119,15 @@ def _interpreter() -> Iterator[Path]:
 def _libraries(tree: Path) -> set[str]:
     """Shared libraries of this host's system that something in the tree is linked to, by name."""
     binaries = [path for path in tree.rglob("*") if ".so" in path.suffixes or path.parent.name == "bin"]
-    needed = [str(path) for path in binaries if path.is_file() and path.open("rb").read(4) == b"\x7fELF"]
+    needed = [path for path in binaries if path.is_file() and _is_program(path)]
     # its status tells of programs that are linked to nothing
     said = run("sh", "-c", 'ldd "$@" || :', "sh", *needed)
     return {Path(found).name for found in re.findall(r"=> (/(?:usr/)?lib\S+)", said)}
+
+
+def _is_program(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
 
 
 def _found_library(name: str) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-SUITE = "bookworm"
-
 PACKAGES = (
     "busybox-static", "cdparanoia", "dosfstools", "e2fsprogs", "eject", "exfat-fuse", "fdisk", "fuse3", "gddrescue",
     "iproute2", "kmod", "libarchive13", "mount", "ntfs-3g", "postgresql", "procps", "python3", "sg3-utils",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from machine.cache import cached, key_of
 from machine.host import ALONE, BuildError, require_programs, run
-from machine.recipe import DRIVERS, EARLY_MODULES, KERNEL_PACKAGE, MODULES, PACKAGES, ROOT_BYTES, SUITE
+from machine.recipe import DRIVERS, EARLY_MODULES, KERNEL_PACKAGE, MODULES, PACKAGES, ROOT_BYTES
 
 HERE = Path(__file__).parent
 NOT_KEPT = (
@@ -49,10 +49,19 @@ class System:
 def system() -> System:
     """The one that these sources describe, built if need be. BuildError says in one line why it cannot be."""
     require_programs()
+    suite = _suite()
     package, version = kernel_package()
     files = [HERE / name for name in ("recipe.py", "system.py", "guest/initrd.sh", "guest/init.sh", "guest/agent.py")]
-    key = key_of(SUITE, package, version, " ".join(PACKAGES), files=files)
-    return System(cached("system", key, lambda folder, lock: _build(folder, lock, package)))
+    key = key_of(suite, package, version, " ".join(PACKAGES), files=files)
+    return System(cached("system", key, lambda folder, lock: _build(folder, lock, suite, package)))
+
+
+def _suite() -> str:
+    """This host's own: the virtual environment runs in the machine, too, and needs a C library as new as here."""
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    if release.get("ID") != "debian":
+        raise BuildError("the test machine is built from this host's Debian packages, and this host is not Debian")
+    return release["VERSION_CODENAME"]
 
 
 def kernel_package() -> tuple[str, str]:
@@ -66,7 +75,7 @@ def kernel_package() -> tuple[str, str]:
     return found[1], version[1]
 
 
-def _build(folder: Path, lock: int, package: str) -> None:
+def _build(folder: Path, lock: int, suite: str, package: str) -> None:
     if os.geteuid() != 0:
         raise BuildError(
             "the test machine's root file system can only be built by root: run as root once, then as anyone"
@@ -76,7 +85,7 @@ def _build(folder: Path, lock: int, package: str) -> None:
     run("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package, cwd=folder, held=[lock])
     run("dpkg", "-x", *folder.glob("*.deb"), unpacked, held=[lock])
     included = f"--include={','.join(PACKAGES)}"
-    run(*ALONE, "mmdebstrap", "--variant=minbase", included, "--quiet", SUITE, tree, held=[lock])
+    run(*ALONE, "mmdebstrap", "--variant=minbase", included, "--quiet", suite, tree, held=[lock])
     for name in NOT_KEPT:
         shutil.rmtree(tree / name, ignore_errors=True)
     (vmlinuz,) = (unpacked / "boot").glob("vmlinuz-*")
@@ -101,6 +110,8 @@ def _build(folder: Path, lock: int, package: str) -> None:
         folder / "root.ext4",
         f"{ROOT_BYTES >> 10}k",
     )
+    # what it came to: the mirror decides the versions
+    (folder / "packages").write_text(run("dpkg-query", f"--admindir={tree}/var/lib/dpkg", "-W"))
     for part in (tree, unpacked):
         shutil.rmtree(part)
     for part in folder.glob("*.deb"):

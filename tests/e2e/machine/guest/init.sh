@@ -9,6 +9,7 @@ mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 hostname machine
 ip link set lo up
+# shellcheck disable=SC2043  # the builder puts several there
 for module in @DRIVERS@; do modprobe "$module"; done
 /lib/systemd/systemd-udevd --daemon
 udevadm trigger --type=subsystems --action=add
