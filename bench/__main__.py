@@ -15,6 +15,7 @@ from types import FrameType
 import msgspec
 
 from bench.commands import CommandFailed
+from bench.finding import CATALOGUE, QUICK_CATALOGUE
 from bench.images import PLANS, QUICK_PLANS, QUICK_SMALL_FILES, SMALL_FILES
 from bench.imaging import QUICK_SOURCES, SOURCES
 from bench.machine import machine
@@ -57,12 +58,13 @@ class Options:
             self.repetitions,
             tuple(plan for plan in sources if plan.name in self.images),
             self.repeat or (1 if self.quick else PAIRS),
+            tuple(plan for plan in (QUICK_CATALOGUE if self.quick else CATALOGUE,) if plan.name in self.images),
         )
 
 
 def parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="python -m bench", description="NTT beside cp, restic, borg and a shell.")
-    names = [*(plan.name for plan in (*PLANS, *SMALL_FILES)), *(plan.name for plan in SOURCES)]
+    names = [*(plan.name for plan in (*PLANS, *SMALL_FILES)), *(plan.name for plan in SOURCES), CATALOGUE.name]
     parser.add_argument("--repeat", type=int, metavar="N", help="repetitions, of which medians are shown")
     parser.add_argument("--quick", action="store_true", help="tiny images, once: does everything work?")
     parser.add_argument("--image", action="append", choices=names, help="only this one; may be given again")
@@ -121,6 +123,7 @@ def _measure(options: Options, arguments: Sequence[str], cache: Path) -> int:
         left_out=tuple(findings.left_out),
         mounted_by=tuple(findings.mounted_by),
         imaging=tuple(findings.imaging),
+        finding=tuple(findings.finding),
     )
     options.results.mkdir(parents=True, exist_ok=True)
     target = options.results / f"{now:%Y-%m-%dT%H%M%S}Z.json"

@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from bench import competitors, imaging, other_mounts, pipeline, slow_file
+from bench import competitors, finding, imaging, other_mounts, pipeline, slow_file
 from bench.commands import CommandFailed
 from bench.competitors import COMPETITORS, Competitor, Timings
+from bench.finding import CatalogPlan
 from bench.images import ImagePlan, cached_image
 from bench.imaging import SourcePlan
 from bench.ntt_runs import Ingest, home_in, ingest, ingest_sampled, prepare
 from bench.other_images import cached_file_system
-from bench.record import CatalogueSize, Image, Imaging, Memory, Series, What
+from bench.record import CatalogueSize, Finding, Image, Imaging, Memory, Series, What
 from bench.workspace import Workspace, warm
 
-PARTS = ("ntt", "competitors", "pipeline", "memory", "file-systems", "imaging")
+PARTS = ("ntt", "competitors", "pipeline", "memory", "file-systems", "imaging", "where")
+LOOKUPS = 9  # of each kind
 TIMED = ("A", "B")  # C is there for its memory only
 STAGES = {
     What.IDENTIFY_STAGE: "identify",
@@ -42,6 +44,7 @@ class Request:
     repeat: int
     sources: tuple[SourcePlan, ...] = ()
     pairs: int = 1
+    catalogues: tuple[CatalogPlan, ...] = ()
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class Findings:
     left_out: list[str] = field(default_factory=list)
     mounted_by: list[str] = field(default_factory=list)
     imaging: list[Imaging] = field(default_factory=list)
+    finding: list[Finding] = field(default_factory=list)
 
     def add(self, image: str, timings: Timings) -> None:
         for what, seconds in timings:
@@ -85,6 +89,10 @@ def measure(request: Request, cache: Path, workspace: Workspace, findings: Findi
                 _sample(plan, image, workspace, findings)
     measure_file_systems(request, cache, workspace, findings)
     measure_imaging(request, cache, workspace, findings)
+    if "where" in request.parts:
+        for one in request.catalogues:
+            say(f"{one.name}: {one.media:,} media with {one.files:,} files each")
+            findings.finding.append(finding.measure(one, LOOKUPS, workspace, say))
 
 
 def measure_file_systems(request: Request, cache: Path, workspace: Workspace, findings: Findings) -> None:

@@ -123,6 +123,36 @@ class CatalogueSize(msgspec.Struct, frozen=True):
         return (self.full_bytes - self.empty_bytes) / self.paths
 
 
+class Lookup(msgspec.Struct, frozen=True):
+    """How long `ntt where` took for questions of one kind; `asked` is one of them, `found` the most paths found.
+
+    `indexed`: an index is there for them.
+    """
+
+    what: str
+    asked: str
+    found: int
+    seconds: tuple[float, ...]
+    indexed: bool
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Finding names and contents in a generated catalogue. `names`: different ones; sizes as in `CatalogueSize`.
+
+    `indexes` are those that only `ntt where` needs.
+    """
+
+    name: str
+    media: int
+    paths: int
+    names: int
+    database_bytes: int
+    fill_seconds: float
+    tables: tuple[TableSize, ...]
+    indexes: tuple[TableSize, ...]
+    lookups: tuple[Lookup, ...]
+
+
 class Machine(msgspec.Struct, frozen=True):
     processor: str
     cores: int
@@ -147,6 +177,7 @@ class Report(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...]
     mounted_by: tuple[str, ...] = ()
     imaging: tuple[Imaging, ...] = ()
+    finding: tuple[Finding, ...] = ()
 
     def median(self, image: str, what: What) -> float | None:
         """Seconds; None when it was not measured."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from bench.record import CatalogueSize, Image, Imaging, Memory, Report, What, quartiles
+from bench.record import CatalogueSize, Finding, Image, Imaging, Memory, Report, TableSize, What, quartiles
 from bench.targets import verdicts
 
 STAGES = (What.IDENTIFY_STAGE, What.ENUMERATE_STAGE, What.COPY_STAGE, What.ARCHIVE_STAGE)
@@ -30,6 +30,7 @@ IMAGING_HEAD = (
     "against `ddrescue`",
     "against `ddrescue`, `b3sum`",
 )
+LOOKUP_HEAD = ("asked for", "such as", "paths", "ms, median and quartiles")
 WHOLE = (What.INGEST, What.FIRST_INGEST, *(what for what in What if what.startswith("shell pipeline")))
 
 
@@ -51,6 +52,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _section("Peak memory of NTT's processes without PostgreSQL", head, map(_memory_row, report.memory))
     head = ("image", "paths", "bytes per path", "of which (in indexes)")
     yield from _section("The database after one ingest", head, map(_catalogue_row, report.catalogue))
+    for one in report.finding:
+        yield from _section(f"`ntt where` among {one.paths:,} paths", LOOKUP_HEAD, _lookup_rows(one))
+        yield from ("", _sizes(one))
 
 
 def _preface(report: Report) -> Iterator[str]:
@@ -154,6 +158,21 @@ def _catalogue_row(size: CatalogueSize) -> tuple[str, ...]:
     tables = [table for table in size.tables if table.bytes >= size.paths]  # what adds a byte per path or more
     shares = [f"{t.name} {t.bytes / size.paths:.0f} ({t.index_bytes / size.paths:.0f})" for t in tables]
     return size.image, f"{size.paths:,}", f"{size.bytes_per_path:.1f}", ", ".join(shares)
+
+
+def _lookup_rows(one: Finding) -> Iterator[tuple[str, ...]]:
+    for lookup in one.lookups:
+        yield lookup.what, f"`{lookup.asked}`", str(lookup.found), _middle(tuple(s * 1e3 for s in lookup.seconds), 1)
+
+
+def _sizes(one: Finding) -> str:
+    def shares(tables: tuple[TableSize, ...]) -> str:
+        return ", ".join(f"{table.name} {table.bytes / one.paths:.1f}" for table in tables)
+
+    return (
+        f"{one.media:,} media, {one.names:,} different names, {one.database_bytes / one.paths:.1f} bytes per path in "
+        f"all: {shares(one.tables)}. The indexes for this, in bytes per path: {shares(one.indexes)}."
+    )
 
 
 def _megabytes(size: int) -> str:

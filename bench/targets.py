@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.record import Imaging, Report, What, quartiles
+from bench.record import Finding, Imaging, Lookup, Report, What, quartiles
 
 MEMORY_LIMIT_BYTES = 400_000_000
 BYTES_PER_PATH_LIMIT = 250
 IMAGING_LIMIT = 1.05
+LOOKUP_LIMIT_MS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def verdicts(report: Report) -> list[Verdict]:
         found.append(_ratio(report, ratio))
     found += [_row_bytes(report, image) for image in ("A", "B")]
     found += [_imaging(one) for one in report.imaging]
+    found += [_lookup(one, lookup) for one in report.finding for lookup in one.lookups if lookup.indexed]
     return found
 
 
@@ -84,6 +86,12 @@ def _imaging(one: Imaging) -> Verdict:
     measured = f"{middle:.3f} × ({lower:.3f}-{upper:.3f}; {ours:.2f} s against {theirs:.2f} s)"
     target = f"{one.source}: NTT, image and hash, against `ddrescue` with the same flags"
     return Verdict(target, f"≤ {IMAGING_LIMIT} ×", measured, middle <= IMAGING_LIMIT)
+
+
+def _lookup(one: Finding, lookup: Lookup) -> Verdict:
+    middle = quartiles(lookup.seconds)[1] * 1e3
+    target = f"`ntt where` among {one.paths:,} paths: {lookup.what}"
+    return Verdict(target, f"≤ {LOOKUP_LIMIT_MS} ms", f"{middle:.1f} ms", middle <= LOOKUP_LIMIT_MS)
 
 
 def _memory(report: Report, image: str) -> Verdict:

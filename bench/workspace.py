@@ -33,13 +33,13 @@ class Workspace:
     no_mounts: str
 
     @contextmanager
-    def output(self) -> Iterator[Path]:
-        """An empty ext4 made for this one run; where nothing can be mounted, an empty folder."""
+    def output(self, disk_bytes: int = 0) -> Iterator[Path]:
+        """An empty ext4 made for this one run, of at least `disk_bytes`; where nothing can be mounted, a folder."""
         if self.no_mounts:
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 yield Path(folder)
             return
-        with _fresh_disk(self.folder, self.points, self.disk_bytes) as point:
+        with _fresh_disk(self.folder, self.points, max(disk_bytes, self.disk_bytes)) as point:
             yield point
 
     @contextmanager

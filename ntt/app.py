@@ -7,7 +7,7 @@ import gc
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,7 @@ from ntt.eventlog import Both, EventLog, event_log
 from ntt.model import Effort, Order
 from ntt.mounts.session import MountLimits
 from ntt.names import storable
+from ntt.operations.images import own_image, unpacked_image
 from ntt.operations.ingest_report import MediumReport, RunFacts, medium_report
 from ntt.orchestrator import Orchestrator
 from ntt.progress import Reporter, Stop
@@ -197,7 +198,10 @@ async def ingest(settings: Settings, orders: Sequence[Order], reporter: Reporter
 async def retry(
     settings: Settings, prefix: str, reason: str | None, *, apply: bool, reporter: Reporter, stop: Stop
 ) -> tuple[list[FailedFile], MediumReport | None]:
-    """The failed files of a medium; with `apply` they are copied again, and the medium's report says how it went."""
+    """The failed files of a medium; with `apply` they are copied again, and the medium's report says how it went.
+
+    Where its image is gone it is unpacked from its archive, for as long as this takes.
+    """
     if not apply:
         async with open_catalogue(settings, must_exist=True) as catalogue:
             medium = await catalogue.media.by_prefix(prefix)
@@ -208,7 +212,9 @@ async def retry(
         files = await CopyQueue(catalogue.database, medium.id).failed(reason)
         if not files and not (await CopyQueue(catalogue.database, medium.id).pending()).files:
             return [], None  # a retry that was cut short left files pending: it is gone on with
-        result = await orchestrator.retry(medium, reason)
+        own = own_image(medium)
+        async with unpacked_image(medium, place.work) if own is None else nullcontext(own) as image:
+            result = await orchestrator.retry(medium, reason, image)
         return files, await medium_report(catalogue.database, facts_of(result))
 
 

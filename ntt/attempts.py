@@ -139,7 +139,9 @@ class Attempts:
         async with self._runs.attempt(medium_id, Stage.IDENTIFY, result.seconds[Stage.IDENTIFY]) as attempt:
             attempt.counts.update(bytes=identity.image_bytes, unread_bytes=identity.unread_bytes)
 
-    async def enumerate(self, medium: Medium, image: AcceptedImage, result: Ingested) -> None:
+    async def enumerate(
+        self, medium: Medium, image: AcceptedImage, result: Ingested, *, keep_names: bool = False
+    ) -> None:
         async with self._stage(medium, image.name, Stage.ENUMERATE, result) as (attempt, show):
 
             def advance(loaded: Loaded) -> None:
@@ -150,7 +152,9 @@ class Attempts:
             about = ListedImage(
                 medium.id, image.fd, size_bytes, image.claimed_bytes, unread, image.cue, storable(image.path.name)
             )
-            _, loaded = await self._stages.enumerate.run(about, advance, result.require_unchanged)
+            _, loaded = await self._stages.enumerate.run(
+                about, advance, result.require_unchanged, keep_names=keep_names
+            )
             attempt.counts.update(nodes=loaded.nodes, paths=loaded.names, files=loaded.files, bytes=loaded.bytes)
             attempt.counts["paths_per_s"] = round(loaded.names / max(attempt.seconds, 1e-3))
 
@@ -168,7 +172,8 @@ class Attempts:
             about = MediumImage(
                 medium.id, image.fd, medium.image_bytes, volumes, medium.unread_or_beyond, result.require_unchanged
             )
-            await self._stages.copy.run(about, self._stop, result.copied, advance)
+            warn = partial(self._reporter.note, image.name, problem=True)
+            await self._stages.copy.run(about, self._stop, result.copied, advance, warn)
             written = result.copied
             attempt.counts.update(
                 files=written.files, bytes=written.bytes, stored=written.stored, stored_bytes=written.stored_bytes,

@@ -42,7 +42,8 @@ class Settings(BaseSettings):
     only_route: Route | None = None  # read volumes by this route or not at all: when another is not to be trusted
     read_stall_s: float = Field(default=300.0, gt=0)  # imaging that reads nothing for this long is stopped
     hopeless_s: float = Field(default=48 * 3600.0, gt=0)  # so is a pass that would take longer than this at its rate
-    attempts: int = Field(default=2, ge=1, le=50)  # per file, before its failure is recorded
+    attempts: int = Field(default=2, ge=1, le=50)  # per file that a worker died at, before its failure is recorded
+    despite_problems: bool = False  # copy volumes, too, that known problems speak against
     zstd_level: int = Field(default=3, ge=1, le=19)
     postgres_user: str | None = None  # as root: the unprivileged user of the embedded server
 

@@ -9,19 +9,25 @@ import msgspec
 from ntt.model import VolumeStatus
 from ntt.names import printable
 from ntt.operations.damage_report import DamageReport, PassReport
-from ntt.operations.problems import FileProblem, ProblemsReport
+from ntt.operations.problems import GO_ON, FileProblem, ProblemsReport
 from ntt.operations.unread_kinds import KINDS
 from ntt.ranges import Ranges
 from ntt.text import SHORT, SHOWN, more_lines, size_words, when_words
 
 RANGES_SHOWN = 8
 PASSES_SHOWN = 12  # the last ones
+EVENTS_SHOWN = 5  # the newest
 FIRST = "everything"  # the name of the pass over the whole medium
-_TASKS = {FIRST: "first pass", "structures": "metadata", "beginnings": "beginnings of volumes"}
+_TASKS = {
+    FIRST: "first pass",
+    "samples": "what the medium is known by",
+    "structures": "metadata",
+    "beginnings": "beginnings of volumes",
+}
 _HARDWARE = ("vendor", "model", "serial", "firmware", "bridge", "bridge_vendor", "bridge_product", "bridge_serial")
 
 
-class _Finding(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True):
     """A finding inside `medium.problems`."""
 
     kind: str = ""
@@ -31,15 +37,21 @@ class _Finding(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-class _Problems(msgspec.Struct, frozen=True):
+class Summary(msgspec.Struct, frozen=True):
     """What of `medium.problems` is shown besides the files."""
 
-    findings: tuple[_Finding, ...] = ()
+    findings: tuple[Found, ...] = ()
     findings_total: int = 0
     beyond_eof_detected: bool = False
     skip_count: int = 0
     high_error_rate: bool = False
     error_rate: float = 0.0
+    mount_unstable: bool = False
+
+
+def findings_of(report: ProblemsReport) -> Summary:
+    """What the report's `problems` says, as far as it is shown."""
+    return msgspec.convert(report.problems, Summary, strict=False)
 
 
 def task_words(name: str) -> str:
@@ -76,7 +88,7 @@ def pass_lines(passes: Sequence[PassReport]) -> Iterator[str]:
             yield f"through {drive}"
         before = drive
         detail = f" ({printable(one.detail)})" if one.detail else ""
-        read = f"{one.read_bytes:,} of {one.wanted_bytes:,} bytes read in {_duration(one.seconds)}"
+        read = f"{one.read_bytes:,} of {one.wanted_bytes:,} bytes read in {duration_words(one.seconds)}"
         errors = f", {one.read_errors:,} read errors" if one.read_errors else ""
         yield (
             f"{when_words(one.began_at)}  {task_words(one.name)}: {read}{errors}; {one.bad_bytes:,} bytes bad; "
@@ -90,7 +102,7 @@ def drive_words(one: PassReport) -> str:
     return f"{printable(one.source)}" + (f": {', '.join(told)}" if told else "")
 
 
-def _duration(seconds: float) -> str:
+def duration_words(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -98,38 +110,55 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
 
 
+def in_short(report: ProblemsReport) -> str:
+    """One sentence: nothing wrong, or the verdict."""
+    return "nothing was found wrong with its files" if report.is_clean else printable(report.damage.verdict)
+
+
 def problems_lines(report: ProblemsReport) -> Iterator[str]:
     """What is wrong, on which files, how many bytes, where exactly, how it was read, and what to do."""
     yield f"medium {report.medium_hash}: {report.health}"
-    yield f"  {printable(report.damage.verdict)}"
+    for sentence in (report.damage.verdict, report.message, *report.unended):
+        if sentence:
+            yield f"  {printable(sentence)}"
     if report.unread:
         yield f"{sum(report.unread.values()):,} bytes of the medium were not read"
         yield from _indented(unread_lines(report.unread, report.damage.structures))
     if report.damage.directories:
         yield f"{report.damage.directories_total:,} directories of which names may be missing"
         yield from _indented(directory_lines(report.damage))
-    summary = msgspec.convert(report.problems, _Problems, strict=False)
-    yield from _findings(report, summary)
+    yield from _findings(report, findings_of(report))
+    yield from _of_all_files(findings_of(report))
+    yield from _files("damaged", [file for file in report.files if file.status == "damaged" and not file.in_doubt])
+    yield from _files("in doubt", [file for file in report.files if file.in_doubt])
+    if report.events_total and not report.files:
+        yield f"{report.events_total:,} times reading went wrong, and was well when it was tried again (--json: when)"
+    yield from _files("failed", [file for file in report.files if file.status == "failed"])
+    yield from _events(report)
+    if report.damage.passes:
+        yield f"{len(report.damage.passes):,} passes over the medium"
+        yield from _indented(pass_lines(report.damage.passes))
+    for step in report.next_steps:
+        if step in report.damage.next_steps or step == GO_ON:  # the others stand beside what they are about
+            yield f"next: {printable(step)}"
+    if report.is_clean:
+        yield in_short(report)
+
+
+def _of_all_files(summary: Summary) -> Iterator[str]:
     if summary.beyond_eof_detected:
         yield f"  {summary.skip_count:,} reads went beyond the end of the image: was it cut short?"
     if summary.high_error_rate:
         yield f"  {summary.error_rate:.1%} of the files failed or are damaged: clean the medium, try another drive"
-    yield from _files("damaged", [file for file in report.files if file.status == "damaged"])
-    yield from _files("failed", [file for file in report.files if file.status == "failed"])
-    if report.damage.passes:
-        yield f"{len(report.damage.passes):,} passes over the medium"
-        yield from _indented(pass_lines(report.damage.passes))
-    for step in report.damage.next_steps:
-        yield f"next: {printable(step)}"
-    if not (report.files or summary.findings or report.unread):
-        yield "nothing was found wrong with its files"
+    if summary.mount_unstable:
+        yield "  what it was read through broke more than once: check the connection, or use another drive"
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:
     return (f"  {line}" for line in lines)
 
 
-def _findings(report: ProblemsReport, summary: _Problems) -> Iterator[str]:
+def _findings(report: ProblemsReport, summary: Summary) -> Iterator[str]:
     for volume in report.volumes:
         if volume.status is VolumeStatus.FINDING:
             yield f"  volume {volume.index} ({printable(volume.fstype)}): {printable(volume.finding)}"
@@ -147,6 +176,21 @@ def _findings(report: ProblemsReport, summary: _Problems) -> Iterator[str]:
     yield from more_lines(summary.findings_total, min(SHOWN, len(summary.findings)))
 
 
+def _events(report: ProblemsReport) -> Iterator[str]:
+    if not report.events_total:
+        return
+    yield f"{report.events_total:,} diagnostic events"
+    for event in report.events[:EVENTS_SHOWN]:
+        name = printable(event.raw) or f"inode {event.ino}"
+        error = (
+            f" ({printable(event.exception_type)}: {printable(event.exception_msg)})" if event.exception_type else ""
+        )
+        checks = printable(", ".join(event.checks)) or "nothing was seen"
+        tries = "" if event.retry_count < 2 else f" at try {event.retry_count:,}"
+        yield f"  {when_words(event.at)}  {name}: {checks}{tries}: {event.action}{error}"
+    yield from more_lines(report.events_total, min(EVENTS_SHOWN, len(report.events)))
+
+
 def _files(status: str, files: Sequence[FileProblem]) -> Iterator[str]:
     if not files:
         return
@@ -154,7 +198,7 @@ def _files(status: str, files: Sequence[FileProblem]) -> Iterator[str]:
     yield f"{len(files):,} files {status}" + (f", {size_words(lost)} of them not read" if lost else "")
     for file in files[:SHOWN]:
         yield f"  {printable(file.raw)} (volume {file.volume}, inode {file.ino}, {size_words(file.size)})"
-        if file.damaged_ranges:
+        if file.damaged_ranges and not file.in_doubt:
             share = 100 * file.damaged_bytes / file.size if file.size else 100.0
             yield f"    {file.damaged_bytes:,} bytes ({share:.2f} %) not read: {_ranges(file.damaged_ranges)}"
         else:

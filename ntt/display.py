@@ -18,11 +18,13 @@ from ntt.map_text import ROWS, map_rows, picture_size
 from ntt.model import Stage
 from ntt.names import printable
 from ntt.operations.surface import SurfaceMap
+from ntt.operations.verify import Seen
 from ntt.progress import Reporter, Work
-from ntt.progress_text import Progress, describe, size_text
+from ntt.progress_text import Progress, describe, size_text, time_text
 
 LINE_EVERY_S = 10.0
 NOTES_SHOWN = 6
+FIRST_GUESS_S = 3.0  # of how long it will take
 
 
 class LineReporter:
@@ -127,25 +129,51 @@ def reporter(*, quiet: bool = False) -> Iterator[Reporter]:
 @contextmanager
 def counting(verb: str) -> Iterator[Callable[[int, int], None]]:
     """A function that takes (things so far, bytes so far): a line that renews itself, or one every ten seconds."""
-    console = Console(stderr=True)
-    started = last = time.monotonic()
+    started = time.monotonic()
 
     def line(count: int, size_bytes: int) -> str:
         rate = size_bytes / max(time.monotonic() - started, 1e-3)
         return f"{verb} {count:,}, {size_text(size_bytes)}, {size_text(rate)}/s"
 
-    if not console.is_terminal:
+    with _renewed(f"{verb} ...") as show:
+        yield lambda count, size_bytes: show(lambda: line(count, size_bytes))
 
-        def say(count: int, size_bytes: int) -> None:
-            nonlocal last
-            if time.monotonic() - last >= LINE_EVERY_S:
-                last = time.monotonic()
-                _line(line(count, size_bytes))
 
-        yield say
+@contextmanager
+def verifying() -> Iterator[Callable[[Seen], None]]:
+    """As `counting`, with the time that is left at the rate so far."""
+    started = time.monotonic()
+
+    def line(seen: Seen) -> str:
+        passed_s = max(time.monotonic() - started, 1e-3)
+        rate = seen.bytes / passed_s
+        left_s = max(0, seen.bytes_total - seen.bytes) / rate if rate else None
+        left = f", {time_text(left_s)} left" if left_s is not None and passed_s > FIRST_GUESS_S else ""
+        damaged = f", {seen.damaged:,} damaged" if seen.damaged else ""
+        done = f"{size_text(seen.bytes)} of {size_text(seen.bytes_total)}"
+        return f"verified {seen.blobs:,} of {seen.blobs_total:,} contents, {done}, {size_text(rate)}/s{left}{damaged}"
+
+    with _renewed("choosing what to verify ...") as show:
+        yield lambda seen: show(lambda: line(seen))
+
+
+@contextmanager
+def _renewed(first: str) -> Iterator[Callable[[Callable[[], str]], None]]:
+    """Shows the line that it is given: always on a terminal, every ten seconds elsewhere."""
+    console = Console(stderr=True)
+    last = time.monotonic()
+    if console.is_terminal:
+        with console.status(first) as shown:
+            yield lambda line: shown.update(line())
         return
-    with console.status(f"{verb} ...") as shown:
-        yield lambda count, size_bytes: shown.update(line(count, size_bytes))
+
+    def say(line: Callable[[], str]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            _line(line())
+
+    yield say
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,28 @@ class Escort(Protocol):
         ...
 
 
+class Once:
+    """Says the last word once, however often it is said."""
+
+    def __init__(self, escort: Escort) -> None:
+        self._escort = escort
+        self._is_done = False
+
+    async def opened(self, imaging: Imaging) -> None:
+        await self._escort.opened(imaging)
+
+    async def identified(self, identity: Identity) -> None:
+        await self._escort.identified(identity)
+
+    async def recognised(self, found: Recognised) -> None:
+        await self._escort.recognised(found)
+
+    async def source_done(self) -> None:
+        if not self._is_done:
+            self._is_done = True
+            await self._escort.source_done()
+
+
 class Alone:
     """Nobody waits."""
 

@@ -52,6 +52,9 @@ def _file_lines(file: DamagedFile) -> Iterator[str]:
     if file.status == "failed":
         yield f"  failed    {printable(file.path)}: {printable(file.reason)}"
         return
+    if file.reason:
+        yield f"  in doubt  {printable(file.path)}: {printable(file.reason)}"
+        return
     ranges = ", ".join(f"{start:,}-{end:,}" for start, end in file.damaged_ranges[:RANGES_SHOWN])
     more = f" and {len(file.damaged_ranges) - RANGES_SHOWN:,} more" if len(file.damaged_ranges) > RANGES_SHOWN else ""
     lost = sum(end - start for start, end in file.damaged_ranges)
@@ -71,6 +74,8 @@ def verdict(report: MediumReport) -> str:
         counts = (
             f"{whole:,} of {report.files:,} files stored whole, {report.damaged:,} damaged, {report.failed:,} failed"
         )
+        if report.doubtful:
+            counts += f" ({report.doubtful:,} of the damaged are only in doubt: see `ntt problems`)"
         return counts + but
     if report.unread and report.files_whole:
         place = harmless_places(report.unread)

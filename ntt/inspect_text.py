@@ -14,6 +14,10 @@ from ntt.text import size_words
 
 COLUMNS = 80
 TITLE_COLUMNS = 14
+_BESIDE = {  # what The Sleuth Kit has a part in
+    **dict.fromkeys(("ext2", "ext3", "ext4"), " beside The Sleuth Kit, which has to take the file system too"),
+    "ntfs": " beside The Sleuth Kit, which unpacks compressed files",
+}
 
 
 def inspect_lines(report: Inspection) -> Iterator[str]:
@@ -71,7 +75,7 @@ def _volume(volume: InspectedVolume) -> Iterator[str]:
         yield from _row("session", f"begins {volume.session_bytes:,} bytes further on")
     if volume.sector_bytes:
         yield from _row("sectors", f"raw, {volume.sector_bytes:,} bytes each, files' bytes at {volume.data_at:,}")
-    yield from _row("read by", _route(Route(volume.route)))
+    yield from _row("read by", _route(Route(volume.route), volume.fstype))
     for sentence in volume.tried:
         yield from _row("tried", sentence)
     if volume.facts is not None:
@@ -90,10 +94,10 @@ def _volume(volume: InspectedVolume) -> Iterator[str]:
                 yield from _row(title, sentence)
 
 
-def _route(route: Route) -> str:
+def _route(route: Route, fstype: str) -> str:
     match route:
         case Route.TSK:
-            return "NTT's own reader with The Sleuth Kit, without mounting"
+            return f"NTT's own reader{_BESIDE.get(fstype, '')}, without mounting"
         case Route.ISO9660 | Route.HFS | Route.UDF | Route.ARCHIVE:
             return f"NTT's own reader ({route}), without mounting"
         case Route.KERNEL:

@@ -25,30 +25,43 @@ TITLE, COLUMN = 84, 74  # of the legend: the words before it, each kind
 LETTERS_SHOWN = 62  # of a line of text
 FILES_SHOWN = 5
 STRUCTURES_SHOWN = 3
-_STYLE = (
-    "text{font:13px 'DejaVu Sans','Segoe UI',Helvetica,Arial,sans-serif;fill:#1b2430}"
-    ".h{font-weight:bold;font-size:16px}.b{font-weight:bold}.d{fill:#4a5563;font-size:12px}.a{text-anchor:end}"
-    ".m{font:bold 7px 'DejaVu Sans Mono',Menlo,Consolas,monospace;fill:#fff;text-anchor:middle;pointer-events:none}"
-    ".k{fill:#000}.p{fill:#05080c}.o{stroke:#05080c}"
+SCOPE = "ntt-map"  # the class of the picture: inside a page its styles touch nothing else
+_RULES = (
+    "text{font:13px 'DejaVu Sans','Segoe UI',Helvetica,Arial,sans-serif;fill:#1b2430}",
+    ".h{font-weight:bold;font-size:16px}",
+    ".b{font-weight:bold}",
+    ".d{fill:#4a5563;font-size:12px}",
+    ".a{text-anchor:end}",
+    ".m{font:bold 7px 'DejaVu Sans Mono',Menlo,Consolas,monospace;fill:#fff;text-anchor:middle;pointer-events:none}",
+    ".l{font-size:11px}",
+    ".k{fill:#000}",
+    ".g{fill:#fff}",
+    ".p{fill:#05080c}",
+    ".o{stroke:#05080c}",
 )
 _DARK_LETTERS = frozenset(  # colours too bright for a white letter
     look for look, colour in COLOURS.items() if sum(int(colour[at : at + 2], 16) for at in (1, 3, 5)) > 380
 )
 
 
-def svg_lines(surface: SurfaceMap) -> Iterator[str]:
-    """The file, line by line. Everything that comes from a medium is escaped, for the reader's eyes and for XML."""
-    head, tail = list(_head(surface)), list(_tail(surface))
+def svg_lines(surface: SurfaceMap, *, inside_a_page: bool = False) -> Iterator[str]:
+    """The file, line by line. Everything that comes from a medium is escaped, for the reader's eyes and for XML.
+
+    `inside_a_page`: the element alone, without the words above and below that the page has itself.
+    """
+    head, tail = ([], []) if inside_a_page else (list(_head(surface)), list(_tail(surface)))
     top = MARGIN + LINE * len(head) + 6
     rows = -(-len(surface.cells) // COLUMNS)
     legend = top + rows * SIDE + 2 * MARGIN
     lists = legend + LINE * (len(State) + 2) + MARGIN
     height = lists + LINE * len(tail) + (MARGIN if tail else 0)
     name = quoteattr(f"Surface of medium {surface.medium_hash}: {surface.rescued_percent} % rescued")
-    yield '<?xml version="1.0" encoding="UTF-8"?>'
-    yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label={name}>'
-    yield f"<style>{_STYLE}{''.join(_colour_rules())}</style>"
-    yield f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>'
+    if not inside_a_page:
+        yield '<?xml version="1.0" encoding="UTF-8"?>'
+    view = f'viewBox="0 0 {WIDTH} {height}"'
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" class="{SCOPE}" {view} role="img" aria-label={name}>'
+    yield f"<style>{style_rules()}</style>"
+    yield f'<rect class="g" width="{WIDTH}" height="{height}"/>'
     yield from _texts(head, MARGIN + 12)
     panel = f'width="{COLUMNS * SIDE + 8}" height="{rows * SIDE + 8}"'
     yield f'<rect class="p" x="{MARGIN - 4}" y="{top - 4}" {panel} rx="3"/>'
@@ -59,9 +72,10 @@ def svg_lines(surface: SurfaceMap) -> Iterator[str]:
     yield "</svg>"
 
 
-def _colour_rules() -> Iterator[str]:
-    for state, kind in COLOURS:
-        yield f".{_class(state, kind)}{{fill:{COLOURS[state, kind]}}}"
+def style_rules() -> str:
+    """The text of the picture's style element, the same in every picture."""
+    colours = (f".{_class(*look)}{{fill:{colour}}}" for look, colour in COLOURS.items())
+    return "".join(f".{SCOPE} {rule}" for rule in (*_RULES, *colours))
 
 
 def _class(state: State, kind: Kind) -> str:
@@ -96,7 +110,8 @@ def _tail(surface: SurfaceMap) -> Iterator[_Line]:
     if files:
         yield "b", f"{surface.files_total:,} files not whole" + _those(surface.files_total, files), ""
     for file in files:
-        yield _line("", f"{file.lost_bytes:,} bytes{' (all)' if file.failed else ''}: {printable(file.raw)}")
+        lost = f"{file.lost_bytes:,} bytes{' (all)' if file.failed else ''}"
+        yield _line("", f"{lost if file.lost_bytes or file.failed else 'in doubt'}: {printable(file.raw)}")
     if structures:
         yield (
             "b",
@@ -204,7 +219,7 @@ def _swatch(state: State, kind: Kind, left: int, line: int) -> Iterator[str]:
     if state is not State.RESCUED:
         dark = " k" if (state, kind) in _DARK_LETTERS else ""
         letter = LETTERS[state, kind]
-        yield f'<text class="m{dark}" style="font-size:11px" x="{left + 12}" y="{line}">{letter}</text>'
+        yield f'<text class="m l{dark}" x="{left + 12}" y="{line}">{letter}</text>'
 
 
 def _amount(count: int, style: str, left: int, line: int) -> str:

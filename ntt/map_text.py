@@ -74,7 +74,9 @@ def list_lines(surface: SurfaceMap, width: int | None = None, room: int | None =
     kept = min(2, len(surface.structures)) + 1 if surface.structures and left > 5 else 0  # for the second list
     files = surface.files[: max(0, min(FILES_SHOWN, left - 1 - kept))]
     if files:
-        yield f"{_counted(surface.files_total, 'file is', 'files are')} not whole{_those(surface.files_total, files)}"
+        doubtful = "" if all(file.lost_bytes or file.failed for file in files) else ", or in doubt"
+        count = _counted(surface.files_total, "file is", "files are")
+        yield f"{count} not whole{doubtful}{_those(surface.files_total, files)}"
         left -= 1 + len(files)
     for file in files:
         yield _cut(f"  {_lost(file)}  {printable(file.raw)}", width)
@@ -115,6 +117,8 @@ def _those(number: int, shown: Sequence[object]) -> str:
 
 
 def _lost(file: LostFile) -> str:
+    if not file.lost_bytes and not file.failed:
+        return f"{'in doubt':>20}"
     return f"{file.lost_bytes:>14,} bytes" + (" (all)" if file.failed else "")
 
 

@@ -221,13 +221,16 @@ class Extent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a piece of a file lies in the image. All four are bytes.
 
     With `file_length == image_length` the mapping is linear. Otherwise (a compressed unit) any unread
-    byte of the image range damages the whole file range. A hole has `image_offset == -1`.
+    byte of the image range damages the whole file range. A hole has `image_offset == -1`. `vague`: the bytes lie
+    somewhere in the image range, nobody knows where: whatever of it is unread leaves them in doubt. An `image_length`
+    of 0: what was read is proven by a checksum of the file system's own.
     """
 
     file_offset: int
     file_length: int
     image_offset: int
     image_length: int
+    vague: bool = False
 
 
 class Structure(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -301,7 +304,10 @@ class PassRecord(msgspec.Struct, frozen=True):
 
 
 class OutcomeStatus(enum.StrEnum):
-    """`copied`: stored whole. `damaged`: stored as read, with its unread ranges. `failed`: not stored."""
+    """`copied`: stored whole. `damaged`: stored as read, with its unread ranges. `failed`: not stored.
+
+    A damaged file with a reason is in doubt: its content may be whole, but nothing tells whether it is.
+    """
 
     COPIED = "copied"
     DAMAGED = "damaged"
@@ -361,12 +367,30 @@ class FileOutcome(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class DiagnosticEvent:
+    """What was looked into while a file was being read, and what was done then, without its being an outcome.
+
+    `action` is one of `remounted`, `continuing`; `message` has at most 100 characters.
+    """
+
+    volume: int
+    ino: int
+    retry_count: int
+    checks: tuple[str, ...]
+    action: str
+    worker: str
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeBatch:
-    """Outcomes whose contents are durable, and how far that made the pack they went to valid."""
+    """Outcomes whose contents are durable, how far that made the pack they went to valid; `events` besides them."""
 
     outcomes: tuple[FileOutcome, ...]
     pack_id: int | None
     pack_end: int
+    events: tuple[DiagnosticEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

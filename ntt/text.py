@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from ntt.db.reporting import Counts, MediumSummary, StageAttempt
+from ntt.db.reporting import Counts, Inserted, StageAttempt
 from ntt.names import printable
 from ntt.operations.audit import AuditReport
 from ntt.operations.doctor import DoctorReport, State
 from ntt.operations.located import Located
-from ntt.operations.problems import ProblemsOverview
+from ntt.operations.problems import ProblemsOverview, TroubledMedium
 from ntt.operations.restore import RestoreReport
 from ntt.operations.status import MediaList, MediumStatus
-from ntt.operations.verify import VerifyReport
 
 SHORT = 8  # digits of a hash that people type
 SHOWN = 20  # of a list on the screen; all stand in the JSON
@@ -54,29 +53,14 @@ def restore_lines(report: RestoreReport) -> Iterator[str]:
         f"{report.hard_links:,} further hard links, {report.special:,} special files"
     )
     yield from _located("could not be restored", report.failed, report.failed_total)
-    yield from _located("restored with parts that were not read", report.damaged, report.damaged_total)
+    yield from _located(
+        "restored with parts that were not read, or may not have been", report.damaged, report.damaged_total
+    )
+    yield from _located("written from a clean copy", report.replaced, report.replaced_total)
     yield from _located("left out", report.skipped, report.skipped_total)
     yield from _located("restored, but not quite as it was", report.altered, report.altered_total)
     if report.complete:
         yield "everything was restored as it was"
-
-
-def verify_lines(report: VerifyReport) -> Iterator[str]:
-    yield f"read {report.blobs:,} contents ({size_words(report.bytes)}) and {report.archives:,} archives"
-    if report.damaged_total:
-        yield f"damaged contents: {report.damaged_total:,}"
-    for blob in report.damaged[:SHOWN]:
-        place = "plain file" if blob.pack_id is None else f"pack {blob.pack_id}"
-        yield f"  {blob.blob} ({size_words(blob.size)}, {place}) {printable(blob.reason)}"
-        for example in blob.examples:
-            yield f"    {example.reason[:SHORT]}: {printable(example.raw)}"
-    yield from more_lines(report.damaged_total, min(SHOWN, len(report.damaged)))
-    for archive in report.damaged_archives:
-        yield f"archive of {archive.medium_hash[:SHORT]} ({printable(archive.archive)}): {printable(archive.reason)}"
-    if report.clean:
-        yield "all of it is as it was stored"
-    else:
-        yield "next: restore these from a backup, or ingest the media that hold them again with --replace"
 
 
 def audit_lines(report: AuditReport) -> Iterator[str]:
@@ -106,12 +90,14 @@ def overview_lines(report: ProblemsOverview) -> Iterator[str]:
         yield "next: `ntt problems HASH` tells which files and where"
 
 
-def _troubles(medium: MediumSummary) -> str:
+def _troubles(medium: TroubledMedium) -> str:
     said = [
+        "" if medium.is_done else "not all of it is listed and copied yet",
         f"{size_words(medium.unread_bytes)} not read" if medium.unread_bytes else "",
         f"{medium.error_files:,} files damaged or failed" if medium.error_files else "",
         f"{medium.findings:,} findings" if medium.findings else "",
         printable(medium.message or ""),
+        *map(printable, medium.unended),
     ]
     return ", ".join(part for part in said if part) or "problems recorded"
 
@@ -143,10 +129,17 @@ def status_lines(report: MediumStatus) -> Iterator[str]:
         label = f" {printable(volume.label)}" if volume.label else ""
         finding = f": {printable(volume.finding)}" if volume.finding else ""
         yield f"  volume {volume.index} {printable(volume.fstype)}{label} {volume.status}{finding}"
-    for attempt in report.stages:
-        yield f"  {_attempt(attempt)}"
+    yield from _history(report)
     yield f"  seen {len(report.sightings):,} times"
     yield f"next: {printable(report.next_action)}"
+
+
+def _history(report: MediumStatus) -> Iterator[str]:
+    """Every attempt and every insertion, as they came."""
+    told = [(attempt.started_at, _attempt(attempt)) for attempt in report.stages]
+    told += [(inserted.inserted_at, _inserted(inserted)) for inserted in report.insertions]
+    for time, line in sorted(told, key=lambda one: one[0]):
+        yield f"  {time.astimezone():%Y-%m-%d %H:%M:%S}  {line}"
 
 
 def _counted(counts: Counts) -> str:
@@ -158,8 +151,28 @@ def _counted(counts: Counts) -> str:
 
 def _attempt(attempt: StageAttempt) -> str:
     took = "" if attempt.seconds is None else f" after {attempt.seconds:,.1f} s"
+    counts = ", ".join(f"{key} {_count(value)}" for key, value in attempt.counts.items() if value not in (0, ""))
+    who = f"run {attempt.run_id}, pid {attempt.pid} on {printable(attempt.host)}"
     error = f": {printable(attempt.error)}" if attempt.error else ""
-    return f"{when_words(attempt.started_at)}  {attempt.stage:<10} {attempt.state}{took}{error}"
+    return f"{attempt.stage:<10} {attempt.state}{took}{f' ({counts})' if counts else ''}, {who}{error}"
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else printable(str(value))
+
+
+def _inserted(inserted: Inserted) -> str:
+    parts = [
+        printable(inserted.drive),
+        f"box {printable(inserted.box)}" if inserted.box else "",
+        f"label {printable(inserted.label)}" if inserted.label else "",
+        printable(inserted.disc),
+        f"medium {inserted.sequence:,} of run {inserted.session}",
+        "" if inserted.ejected_at is None else f"out at {inserted.ejected_at.astimezone():%H:%M:%S}",
+    ]
+    verdict = inserted.verdict or "not ended"
+    summary = f": {printable(inserted.summary)}" if inserted.summary else ""
+    return f"inserted   {verdict} ({', '.join(part for part in parts if part)}){summary}"
 
 
 def doctor_lines(report: DoctorReport) -> Iterator[str]:

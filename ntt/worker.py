@@ -17,6 +17,8 @@ import msgspec
 
 from ntt.confinement.entering import confine
 from ntt.confinement.processor_time import ProcessorTime
+from ntt.copier.diagnosis import Check
+from ntt.copier.diagnosis_health import image_health, mount_health
 from ntt.copier.messages import Begin, StoreFailed, ToWorker
 from ntt.copier.reading import BatchReader, Source
 from ntt.copier.serving import Server
@@ -109,7 +111,7 @@ def _opened(desk: Desk, image: ImageSource, roots: Mapping[int, MountedRoot], vo
     if volume.index not in roots:
         raise ReadError("it is not mounted")
     root = roots[volume.index]
-    return MountedTree(root.fd, volume, root.kind, image.unread)
+    return MountedTree(root.fd, volume, root.kind, image.unread, image.read)
 
 
 def _open_sources(desk: Desk, begin: Begin, image: ImageSource) -> tuple[dict[int, Source], dict[int, str]]:
@@ -144,6 +146,14 @@ def _touched(volumes: tuple[Volume, ...], unread: Ranges) -> dict[int, Ranges]:
     }
 
 
+def _health(begin: Begin, image: ImageSource, index: int) -> Check:
+    """Of what a volume is read through."""
+    if index in begin.roots:
+        return mount_health(begin.roots[index].fd)
+    offset_bytes = next((volume.offset_bytes for volume in begin.volumes if volume.index == index), 0)
+    return image_health(image.fd, image.size_bytes, offset_bytes)
+
+
 def _copy(begin: Begin, desk: Desk) -> None:
     image = ImageSource(desk.image_fd, begin.unread)
     desk.time.allow(0)  # for opening the volumes
@@ -156,6 +166,8 @@ def _copy(begin: Begin, desk: Desk) -> None:
         FAILURES,
         desk.pulse,
         desk.time.allow,
+        image.take_fault,
+        partial(_health, begin, image),
     )
     server = Server(
         reader,

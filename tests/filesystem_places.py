@@ -67,11 +67,14 @@ def _kind(source: ImageSource, volume: Volume, extents: Iterable[Extent], conten
         piece = content[extent.file_offset : at]
         if extent.image_offset == -1:
             kinds |= {"wrong"} if any(piece) else set()
+        elif extent.vague:
+            kinds.add("whole volume" if extent.image_length == volume.size_bytes else "packed units")
+        elif not extent.image_length:
+            kinds.add("proven by checksums")
         elif extent.image_length == extent.file_length:
             kinds.add(_linear(source, volume, extent, piece))
         else:
-            is_all = (extent.image_offset, extent.image_length // 2) == (volume.offset_bytes, volume.size_bytes // 2)
-            kinds.add("whole volume" if is_all else "packed units")
+            kinds.add("packed units")
     return " and ".join(sorted(kinds) or ["exact"]) if at == len(content) else "wrong"
 
 
@@ -89,6 +92,7 @@ NOTES = {
     "in a record": "of a small file that stands in its MFT record, two bytes in 512 stand elsewhere in that record",
     "packed units": "of what is packed, the place of the whole packed piece is known",
     "whole volume": "the route does not say where files lie: damage anywhere in the volume may concern each of them",
+    "proven by checksums": "what stands in blocks of the file system itself is read as it was or not at all",
     "wrong": "the bytes there are not the file's",
 }
 
@@ -128,7 +132,7 @@ def _kinds_below(source: ImageSource, volume: Volume, mounted: Mounted) -> Itera
     as_mounted = msgspec.structs.replace(volume, route=mounted.route)
     paths: dict[int, bytes] = {}
     files: dict[bytes, Entry] = {}
-    with closing(MountedTree(mounted.root_fd, as_mounted, mounted.kind)) as tree:
+    with closing(MountedTree(mounted.root_fd, as_mounted, mounted.kind, read=source.read)) as tree:
         for entry in tree.walk():
             if isinstance(entry, Entry) and entry.name:
                 above = paths.get(entry.parent_ino, b"")
@@ -138,7 +142,8 @@ def _kinds_below(source: ImageSource, volume: Volume, mounted: Mounted) -> Itera
                 elif entry.is_regular and entry.size:
                     files[path] = entry
         # where a driver knows no places, it knows none of any file
-        looked_at = files if mounted.kind.extents_known else dict(list(files.items())[:FEW])
+        knows = mounted.kind.extents_known or (mounted.route is Route.KERNEL and volume.fstype == "btrfs")
+        looked_at = files if knows else dict(list(files.items())[:FEW])
         for path, entry in looked_at.items():
             tree.locate(entry.ino, path)
             try:

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from ntt import __version__
-from ntt.cli import catalogue, ingest, inspect, machine, map, watch
+from ntt.cli import catalogue, ingest, inspect, machine, map, problems, repair, verify, watch, where
 from ntt.cli.base import cli, say
 from ntt.errors import EXIT_FAILED
 
-__all__ = ["catalogue", "ingest", "inspect", "machine", "main", "map", "watch"]
+__all__ = ["catalogue", "ingest", "inspect", "machine", "main", "map", "problems", "repair", "verify", "watch", "where"]
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""Commands that read the catalogue and the store: list, status, problems, restore, verify, audit."""
+"""Commands that read the catalogue and the store: list, status, restore, audit."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from ntt import damage_text, text
+from ntt import text
 from ntt.app import Catalogue, open_catalogue
-from ntt.cli.base import EPILOG, DatabaseUrl, Home, Json, cli, complain, run, say, say_json, settings_of
+from ntt.cli.base import EPILOG, DatabaseUrl, Home, Json, cli, run, say, say_json, settings_of
 from ntt.db.media import Medium
+from ntt.db.reporting import STATES, Choice
 from ntt.display import counting
-from ntt.errors import EXIT_OK, EXIT_PROBLEMS, EXIT_USAGE
+from ntt.errors import EXIT_OK, EXIT_PROBLEMS
 from ntt.operations.audit import AuditReport
 from ntt.operations.audit import audit as audit_catalogue
-from ntt.operations.problems import problems_overview, problems_report
 from ntt.operations.restore import RestoreReport
 from ntt.operations.restore import restore as restore_medium
 from ntt.operations.status import media_list, medium_status
-from ntt.operations.verify import VerifyReport
-from ntt.operations.verify import verify as verify_contents
 from ntt.progress import Stop
 
 Hash = Annotated[str, typer.Argument(help="a medium's hash, or how it begins")]
@@ -53,32 +51,28 @@ def _show(report: object, lines: Iterable[str], json: bool) -> None:
 
 
 @cli.command("list", epilog=EPILOG)
-def list_media(home: Home = None, database: DatabaseUrl = None, json: Json = False) -> None:
-    """All media, oldest first."""
-    report = _look(home, database, lambda catalogue: media_list(catalogue.database))
+def list_media(
+    box: Annotated[str | None, typer.Option("--box", help="only those that came in this box")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="only those whose name or label holds this")] = None,
+    state: Annotated[str | None, typer.Option("--state", help=f"only those that are: {', '.join(STATES)}")] = None,
+    home: Home = None,
+    database: DatabaseUrl = None,
+    json: Json = False,
+) -> None:
+    """All media, oldest first, or some of them."""
+    choice = Choice(box, label, state)
+    report = _look(home, database, lambda catalogue: media_list(catalogue.database, choice))
     _show(report, text.list_lines(report), json)
 
 
 @cli.command(epilog=EPILOG)
 def status(medium: MaybeHash = None, home: Home = None, database: DatabaseUrl = None, json: Json = False) -> None:
-    """Stages, attempts and the next action of a medium; without HASH as `ntt list`."""
+    """How far a medium is, its whole history, and what is next; without HASH as `ntt list`."""
     if medium is None:
-        list_media(home, database, json)
+        list_media(home=home, database=database, json=json)
         return
     report = _look(home, database, lambda c: _with_medium(c, medium, lambda m: medium_status(c.database, m)))
     _show(report, text.status_lines(report), json)
-
-
-@cli.command(epilog=EPILOG)
-def problems(medium: MaybeHash = None, home: Home = None, database: DatabaseUrl = None, json: Json = False) -> None:
-    """What went wrong, on which files, where exactly, and what to do. Exit 1 when there is something."""
-    if medium is None:
-        overview = _look(home, database, lambda catalogue: problems_overview(catalogue.database))
-        _show(overview, text.overview_lines(overview), json)
-        raise typer.Exit(EXIT_PROBLEMS if overview.media else EXIT_OK)
-    report = _look(home, database, lambda c: _with_medium(c, medium, lambda m: problems_report(c.database, m, c.store)))
-    _show(report, damage_text.problems_lines(report), json)
-    raise typer.Exit(EXIT_PROBLEMS if report.files or report.problems or report.health != "ok" else EXIT_OK)
 
 
 @cli.command(epilog=EPILOG)
@@ -88,6 +82,9 @@ def restore(
     path: Annotated[str | None, typer.Option("--path", help="only what matches this glob; `*` crosses `/`")] = None,
     devices: Annotated[bool, typer.Option("--devices", help="create device nodes too (root)")] = False,
     setuid: Annotated[bool, typer.Option("--setuid", help="keep set-uid, set-gid and sticky bits")] = False,
+    clean_copies: Annotated[
+        bool, typer.Option("--clean-copies", help="damaged files get the whole content that agrees with what was read")
+    ] = False,
     home: Home = None,
     database: DatabaseUrl = None,
     json: Json = False,
@@ -100,7 +97,7 @@ def restore(
         with counting("restored") as advance:
             return await restore_medium(
                 catalogue.database, catalogue.store, found, destination,
-                pattern=pattern, devices=devices, setuid=setuid, advance=advance,
+                pattern=pattern, devices=devices, setuid=setuid, advance=advance, clean_copies=clean_copies,
             )  # fmt: skip
 
     report = _look(home, database, work)
@@ -109,41 +106,22 @@ def restore(
 
 
 @cli.command(epilog=EPILOG)
-def verify(
+def audit(
     medium: MaybeHash = None,
-    everything: Annotated[bool, typer.Option("--all", help="every blob and every archive")] = False,
-    sample: Annotated[int | None, typer.Option("--sample", help="this many blobs, drawn at random")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="read every content and every archive, too")] = False,
     home: Home = None,
     database: DatabaseUrl = None,
     json: Json = False,
 ) -> None:
-    """Read blobs and archives again and compare them with their hashes. Exit 1 when one is damaged."""
-    if (medium is not None) + everything + (sample is not None) != 1:
-        complain("say what to verify: a medium's HASH, --all or --sample N")
-        raise typer.Exit(EXIT_USAGE)
-
-    async def work(catalogue: Catalogue) -> VerifyReport:
-        found = None if medium is None else await catalogue.media.by_prefix(medium)
-        with counting("verified") as advance:
-            return await verify_contents(
-                catalogue.database, catalogue.store, medium=found, sample=sample, advance=advance
-            )
-
-    report = _look(home, database, work)
-    _show(report, text.verify_lines(report), json)
-    raise typer.Exit(EXIT_OK if report.clean else EXIT_PROBLEMS)
-
-
-@cli.command(epilog=EPILOG)
-def audit(medium: MaybeHash = None, home: Home = None, database: DatabaseUrl = None, json: Json = False) -> None:
     """Actual state against recorded state: store, rows, references, stamps. Exit 1 when they differ."""
 
     async def work(catalogue: Catalogue) -> AuditReport:
         settings = catalogue.settings
         found = None if medium is None else await catalogue.media.by_prefix(medium)
         return await audit_catalogue(
-            catalogue.database, catalogue.store, settings.archive_dir, medium=found, work_dir=settings.work_dir
-        )
+            catalogue.database, catalogue.store, settings.archive_dir, medium=found, work_dir=settings.work_dir,
+            deep=deep,
+        )  # fmt: skip
 
     report = _look(home, database, work)
     _show(report, text.audit_lines(report), json)

@@ -38,6 +38,9 @@ def ingest(
     free_space: Annotated[
         bool, typer.Option("--free-space", help="with an effort: read unread free space again too")
     ] = False,
+    despite_problems: Annotated[
+        bool, typer.Option("--despite-problems", help="copy volumes, too, that known problems speak against")
+    ] = False,
     same_as: Annotated[
         str | None, typer.Option("--same-as", metavar="HASH", help="it is another pass over this medium: join them")
     ] = None,
@@ -56,6 +59,8 @@ def ingest(
         complain("the label is no UTF-8; give it in the terminal's own encoding")
         raise typer.Exit(EXIT_USAGE)
     settings = settings_of(home, database)
+    if despite_problems:
+        settings = settings.model_copy(update={"despite_problems": True})
     orders = [Order(image, map_path, label, not no_archive, replace, effort, free_space, same_as) for image in images]
 
     async def work(stop: Stop) -> application.IngestResult:
@@ -84,7 +89,8 @@ def retry(
     json: Json = False,
 ) -> None:
     """Copy exactly the failed files of a medium again; a dry run unless --apply is given."""
-    settings = settings_of(home, database)
+    # to name what failed is to say that it is to be tried all the same
+    settings = settings_of(home, database).model_copy(update={"despite_problems": True})
 
     async def work(stop: Stop) -> tuple[list[FailedFile], MediumReport | None]:
         with reporter() as screen:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +10,12 @@ import typer
 from ntt.app import open_catalogue
 from ntt.cli.base import EPILOG, DatabaseUrl, Home, Json, cli, complain, run, say, say_json, settings_of
 from ntt.cli.catalogue import Hash
+from ntt.cli.files import STANDARD_OUTPUT, write_file
 from ntt.display import MapScreen
-from ntt.errors import EXIT_USAGE, UsageError
+from ntt.errors import EXIT_USAGE
 from ntt.map_svg import CELLS, svg_lines
-from ntt.names import printable
 from ntt.operations.surface import SurfaceMap, surface_maps
 from ntt.progress import Stop
-
-STANDARD_OUTPUT = Path("-")
 
 
 @cli.command("map", epilog=EPILOG)
@@ -48,7 +43,7 @@ def surface_map(
             wanted = ([screen.json_cells if json else screen.cells] if for_screen else []) + ([CELLS] if svg else [])
             drawn = await surface_maps(catalogue.database, found, wanted)
         if svg is not None and for_screen:
-            _write(svg, drawn[-1])
+            write_file(svg, (f"{line}\n" for line in svg_lines(drawn[-1])))
         return drawn
 
     first = run(work)[0]
@@ -59,34 +54,3 @@ def surface_map(
         say_json(first)
     else:
         screen.show(first)
-
-
-def _write(path: Path, drawn: SurfaceMap) -> None:
-    """The file is there whole, or as it was before. UsageError where it may not be written."""
-    try:
-        target = path.resolve()
-        if target.exists() and not target.is_file() and not target.is_dir():
-            with target.open("w", encoding="utf-8") as sink:  # a pipe or a device is written to, never replaced
-                sink.writelines(f"{line}\n" for line in svg_lines(drawn))
-            return
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in svg_lines(drawn))
-                os.fchmod(file.fileno(), 0o666 & ~_umask())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
-        shown = printable(os.fsencode(path))
-        raise UsageError(f"{shown} cannot be written: {error.strerror}", "name a file that you may write") from None
-
-
-def _umask() -> int:
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import anyio
@@ -11,6 +12,7 @@ import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from ntt.copier.batches import batched
+from ntt.copier.examining import Examiner
 from ntt.copier.messages import Begin, FileJob, FromWorker
 from ntt.copier.places import Depot
 from ntt.copier.shift import InHand, Registrar, Rules, Shift
@@ -53,13 +55,20 @@ class Crew:
     """Copies the files of one medium. `released` is to be called with the contents that were committed."""
 
     def __init__(
-        self, assignment: Assignment, limits: Limits, registrar: Registrar, depot: Depot, rules: Rules
+        self,
+        assignment: Assignment,
+        limits: Limits,
+        registrar: Registrar,
+        depot: Depot,
+        rules: Rules,
+        examiner: Examiner,
     ) -> None:
         self._assignment = assignment
         self._limits = limits
         self._registrar = registrar
         self._depot = depot
         self._rules = rules
+        self._examiner = examiner
         self._in_flight: set[bytes] = set()
         self._again: deque[Files] = deque()
         self._deaths = 0
@@ -71,7 +80,8 @@ class Crew:
     async def copy(self, jobs: AsyncIterator[FileJob], out: MemoryObjectSendStream[OutcomeBatch | PackFull]) -> None:
         """Every job's outcome is sent to `out`, which is closed at the end.
 
-        StoreError when the store cannot be written; MediumError when workers keep dying without progress.
+        StoreError when the store cannot be written; MediumError when workers keep dying without progress;
+        SessionBroken when what is mounted or the image itself is not there any more: what has no outcome then waits.
         """
         send, receive = anyio.create_memory_object_stream[Files](self._limits.workers)
         async with out, anyio.create_task_group() as tasks:
@@ -81,9 +91,11 @@ class Crew:
             receive.close()
 
     async def _feed(self, jobs: AsyncIterator[FileJob], send: MemoryObjectSendStream[Files]) -> None:
+        # where no worker takes any more, the error that ended the last of them speaks
         async with send:
-            async for batch in batched(jobs, self._rules.large_limit_bytes):
-                await send.send(batch)
+            with suppress(anyio.BrokenResourceError):
+                async for batch in batched(jobs, self._rules.large_limit_bytes):
+                    await send.send(batch)
 
     async def _staff(
         self,
@@ -92,7 +104,9 @@ class Crew:
         out: MemoryObjectSendStream[OutcomeBatch | PackFull],
     ) -> None:
         """One place in the crew: a worker, and its replacement whenever one dies."""
-        shift = Shift(name, self._registrar, self._depot, self._in_flight, self._rules, out)
+        shift = Shift(
+            name, self._registrar, self._depot, self._in_flight, self._rules, out, self._examiner, self._again
+        )
         async with batches:
             try:
                 while (first := await self._next_wait(batches)) is not None:

@@ -9,18 +9,23 @@ from ntt.ranges import Range, Ranges, normalised, within
 
 
 def damaged_ranges(extents: Sequence[Extent], unread: Ranges) -> Ranges:
-    """Exact to the byte for linear extents; a unit (compressed) is damaged as a whole."""
+    """Exact to the byte for linear extents; a unit (compressed) is damaged as a whole, and so is what is vague."""
     damaged: list[Range] = []
     for extent in extents:
         if extent.image_offset < 0:
             continue
         for start, end in within(unread, extent.image_offset, extent.image_offset + extent.image_length):
-            if extent.file_length == extent.image_length:
+            if extent.file_length == extent.image_length and not extent.vague:
                 shift = extent.file_offset - extent.image_offset
                 damaged.append((start + shift, end + shift))
             else:
                 damaged.append((extent.file_offset, extent.file_offset + extent.file_length))
     return normalised(damaged)
+
+
+def certainly_damaged(extents: Sequence[Extent], unread: Ranges) -> Ranges:
+    """Without what is only in doubt."""
+    return damaged_ranges([extent for extent in extents if not extent.vague], unread)
 
 
 def unread_places(extents: Sequence[Extent], unread: Ranges) -> Ranges:

@@ -35,11 +35,13 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     """Read and hash these files; answered by `Hashed`, then `Keep` says which contents are new.
 
     `with_file`: it is one large file, whose content goes to the descriptor handed over with this. No `Keep` follows.
+    `limit`: how many attempts a file gets in all.
     """
 
     number: int
     files: tuple[FileJob, ...]
     with_file: bool = False
+    limit: int = 1
 
 
 class Keep(msgspec.Struct, frozen=True, tag=True):
@@ -56,7 +58,8 @@ class Keep(msgspec.Struct, frozen=True, tag=True):
 class Read(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How reading a file went: a hash unless it failed; `damaged` are its unread byte ranges.
 
-    `unread`: the bytes of the image that were not read and are the cause of damage or failure.
+    `unread`: the bytes of the image that were not read and are the cause of damage or failure. `retries`: attempts
+    beyond the first. `undecided`: it failed so far, and may be tried again once it was looked into.
     """
 
     status: OutcomeStatus
@@ -68,6 +71,8 @@ class Read(msgspec.Struct, frozen=True, array_like=True, gc=False):
     in_pack: bool
     checks: tuple[str, ...] = ()  # what was found to be the cause of damage or failure
     unread: Ranges = ()
+    retries: int = 0
+    undecided: bool = False
 
 
 class Hashed(msgspec.Struct, frozen=True, tag=True):

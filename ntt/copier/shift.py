@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
 from anyio import to_thread
 
+from ntt.copier.examining import Examiner, Verdict, event_of, told_truly
 from ntt.copier.messages import Batch, FileJob, FromWorker, Hashed, Keep, Kept, Read, StoreFailed
 from ntt.copier.places import BlobFile, Depot, PackPlace, Packs
 from ntt.errors import StoreError
@@ -53,6 +55,9 @@ class InHand:
     offsets: dict[int, int] = field(default_factory=dict)
     pack_end: int = 0
     claimed: list[bytes] = field(default_factory=list)  # contents that this batch is to store
+    mark: int = 0  # when it was given out
+    limit: int = 1  # attempts that its files get
+    verdicts: dict[int, Verdict] = field(default_factory=dict)  # on those that failed, by index
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +75,21 @@ class Rules:
 
 
 class Shift:
-    """Drives one worker. `in_flight` is shared: contents that some worker is about to store."""
+    """Drives one worker. `in_flight` is shared: contents that some worker is about to store.
+
+    `examiner` decides on files that failed; those that are to be tried again go to `again`.
+    """
 
     def __init__(
-        self, name: str, registrar: Registrar, depot: Depot, in_flight: set[bytes], rules: Rules, out: Outbox
+        self,
+        name: str,
+        registrar: Registrar,
+        depot: Depot,
+        in_flight: set[bytes],
+        rules: Rules,
+        out: Outbox,
+        examiner: Examiner,
+        again: deque[tuple[FileJob, ...]],
     ) -> None:
         self._name = name
         self._registrar = registrar
@@ -81,6 +97,8 @@ class Shift:
         self._in_flight = in_flight
         self._rules = rules
         self._out = out
+        self._examiner = examiner
+        self._again = again
         self._packs = Packs(registrar.take_pack, depot.open_pack, rules.pack_limit_bytes)
         self._number = 0
         self._ours = False  # is it us that the worker waits for?
@@ -124,13 +142,13 @@ class Shift:
 
     async def _give(self, link: Worker[FromWorker], files: tuple[FileJob, ...]) -> None:
         self._number += 1
-        batch = self.in_hand[self._number] = InHand(files)
+        batch = self.in_hand[self._number] = InHand(files, mark=self._examiner.mark(), limit=self._examiner.limit)
         if len(files) == 1 and files[0].size >= self._rules.large_limit_bytes:
             self._ours = True
             batch.file = await to_thread.run_sync(self._depot.new_file, f"{self._name}-{self._number}")
             self._ours = False
             await link.hand_over(batch.file.fd)
-        await link.send(Batch(self._number, files, batch.file is not None))
+        await link.send(Batch(self._number, files, batch.file is not None, batch.limit))
 
     async def _take(self, link: Worker[FromWorker], message: FromWorker) -> None:
         self.answered += 1
@@ -139,6 +157,7 @@ class Shift:
             case Hashed(number=number, reads=reads):
                 batch = self._expected(number, reads)
                 batch.reads = reads
+                batch.verdicts = self._verdicts(batch)
                 new = await self._claim(batch)
                 if batch.file is not None:
                     await self._settle_large(number, batch, batch.file, new)
@@ -155,9 +174,16 @@ class Shift:
         if batch is None or batch.reads or len(batch.files) != len(reads):
             raise Lied
         for job, read in zip(batch.files, reads, strict=True):
-            if not _plausible(job, read, in_pack=batch.file is None):
+            if not _plausible(job, read, batch.limit, in_pack=batch.file is None):
                 raise Lied
         return batch
+
+    def _verdicts(self, batch: InHand) -> dict[int, Verdict]:
+        return {
+            index: self._examiner.examine(batch.files[index], read, batch.mark, self._name)
+            for index, read in enumerate(batch.reads)
+            if read.status is OutcomeStatus.FAILED
+        }
 
     async def _claim(self, batch: InHand) -> list[int]:
         """Which contents are new; they are claimed before the catalogue is asked, so no one else stores them."""
@@ -193,7 +219,7 @@ class Shift:
         batch.file = None
         del self.in_hand[number]
         self.settled += 1
-        await self._out.send(OutcomeBatch((self._outcome(batch, 0, is_new=bool(new)),), None, 0))
+        await self._out.send(self._told(batch, new, None))
 
     async def _settle(self, number: int) -> None:
         batch = self.in_hand.get(number)
@@ -201,13 +227,22 @@ class Shift:
             raise Lied
         del self.in_hand[number]
         self.settled += 1
-        outcomes = tuple(
-            self._outcome(batch, index, is_new=index in batch.offsets) for index in range(len(batch.reads))
-        )
-        await self._out.send(OutcomeBatch(outcomes, batch.pack.pack_id, batch.pack_end))
+        await self._out.send(self._told(batch, batch.offsets, batch.pack))
         busy = {other.pack.pack_id for other in self.in_hand.values() if other.pack is not None}
         for full in self._packs.filled(busy):
             await self._out.send(full)
+
+    def _told(self, batch: InHand, new: Container[int], pack: PackPlace | None) -> OutcomeBatch:
+        """The outcomes of a batch; what is to be tried again has none yet."""
+        again = {index: verdict.again for index, verdict in batch.verdicts.items() if verdict.again is not None}
+        outcomes = tuple(
+            self._outcome(batch, index, is_new=index in new) for index in range(len(batch.reads)) if index not in again
+        )
+        events = tuple(
+            event_of(batch.files[index], batch.reads[index], batch.verdicts[index], self._name) for index in again
+        )
+        self._again.extend((job,) for job in again.values())
+        return OutcomeBatch(outcomes, pack.pack_id if pack else None, batch.pack_end if pack else 0, events)
 
     def _outcome(self, batch: InHand, index: int, *, is_new: bool) -> FileOutcome:
         job, read = batch.files[index], batch.reads[index]
@@ -216,7 +251,7 @@ class Shift:
             volume=job.volume,
             ino=job.ino,
             status=read.status,
-            attempts=job.attempt,
+            attempts=job.attempt + read.retries,
             blob_hash=read.blob_hash,
             size_bytes=read.size,
             is_new=is_new,
@@ -225,7 +260,7 @@ class Shift:
             reason=read.reason,
             damaged=read.damaged,
             error_type=read.error_type,
-            checks=read.checks,
+            checks=batch.verdicts[index].checks if index in batch.verdicts else read.checks,
             worker=self._name,
             unread=read.unread,
         )
@@ -250,8 +285,10 @@ class Shift:
         self._packs.take_back()
 
 
-def _plausible(job: FileJob, read: Read, *, in_pack: bool) -> bool:
+def _plausible(job: FileJob, read: Read, limit: int, *, in_pack: bool) -> bool:
     """A failure with a reason; or the content that was asked for, whole."""
+    if not told_truly(job, read, limit):
+        return False
     if read.status is OutcomeStatus.FAILED:
         return not read.blob_hash and bool(read.reason)
     inside = all(0 <= start < end <= job.size for start, end in read.damaged)

@@ -1,8 +1,9 @@
-"""`archive_done`: set in the transaction that holds the proof, and nowhere else."""
+"""An archive that was read back -> `archive_done`."""
 
 from __future__ import annotations
 
 from ntt.db.connection import Database
+from ntt.db.stamps import stamp_archived
 from ntt.errors import MediumError
 
 
@@ -13,14 +14,6 @@ class ArchiveStamps:
     async def prove_done(self, medium_id: int, path: str, size_bytes: int, read_back_image_hash: str) -> None:
         """MediumError unless copying is done and the image in the archive is the one that was enumerated."""
         async with self._database.connection() as connection:
-            done = await connection.fetchval(
-                """UPDATE medium SET archive_done = clock_timestamp(), archive_path = $2, archive_bytes = $3,
-                       archived_image_hash = $4
-                   WHERE id = $1 AND copy_done IS NOT NULL AND image_hash = $4 RETURNING true""",
-                medium_id,
-                path,
-                size_bytes,
-                read_back_image_hash,
-            )
+            done = await stamp_archived(connection, medium_id, path, size_bytes, read_back_image_hash)
         if not done:
             raise MediumError("the archive does not hold the image that was enumerated", "run the same command again")

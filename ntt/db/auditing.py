@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from ntt.db.connection import Database
 from ntt.db.locks import LockSpace, lock_key
 from ntt.db.paths import paths_of
+from ntt.db.summary import summary_of
 
 ROWS_LISTED = 1_000  # of each check and medium
+MEDIA_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +25,32 @@ class RecordedPack:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedArchive:
-    """What the archive of a medium should be; `done` False: nothing is claimed."""
+class RecordedMedium:
+    """What the row of a medium claims: its image, its stamps, its archive."""
 
-    done: bool
-    path: str | None
-    size_bytes: int | None
+    id: int
+    medium_hash: str
+    image_path: str | None
+    image_hash: str
+    enum_done: datetime | None
+    copy_done: datetime | None
+    archive_done: datetime | None
+    archive_path: str | None
+    archive_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the rows of a medium say, whatever its stamps say."""
+    """What the rows of a medium say, whatever its stamps say.
+
+    `listed`: (inodes, names) that its last listing counted, if that ended well; None: there is no record of one.
+    """
 
     nodes: int
+    names: int
     pending: int
     knows_why_empty: bool
+    listed: tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +151,39 @@ class Auditing:
                 found += [(table, row["id"]) for row in rows]
         return found
 
-    async def archive(self, medium_id: int) -> RecordedArchive:
+    async def media(self, medium_id: int | None) -> AsyncIterator[list[RecordedMedium]]:
+        """All media or this one, oldest first, a thousand at a time."""
+        last = 0
+        while True:
+            async with self._database.connection() as connection:
+                rows = await connection.fetch(_MEDIA, last, medium_id, MEDIA_AT_ONCE)
+            if not rows:
+                return
+            last = rows[-1]["id"]
+            yield [RecordedMedium(**row) for row in rows]
+
+    async def archived(self, hashes: Sequence[str]) -> dict[str, RecordedMedium]:
+        """Those of the hashes that are media."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(
-                "SELECT archive_done IS NOT NULL AS done, archive_path, archive_bytes FROM medium WHERE id = $1",
-                medium_id,
+            rows = await connection.fetch(
+                f"SELECT {_CLAIMS} FROM medium WHERE medium_hash = ANY($1::text[])", list(hashes)
             )
-        return RecordedArchive(False, None, None) if row is None else RecordedArchive(*row)
+        return {row["medium_hash"]: RecordedMedium(**row) for row in rows}
+
+    async def summary_is_stale(self, medium_id: int) -> bool:
+        """Does `medium.problems` say something else than the rows do?"""
+        async with self._database.connection() as connection:
+            recorded = await connection.fetchval("SELECT problems FROM medium WHERE id = $1", medium_id)
+            actual = await summary_of(connection, medium_id)
+        return bool((recorded or {}) != msgspec.json.decode(msgspec.json.encode(actual)))
 
     async def proof(self, medium_id: int) -> Proof:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_PROOF, medium_id)
         assert row is not None
-        return Proof(row["nodes"], row["pending"], row["knows_why_empty"])
+        listed = (row["listed_nodes"], row["listed_names"])
+        whole = None if listed[0] is None or listed[1] is None else listed
+        return Proof(row["nodes"], row["names"], row["pending"], row["knows_why_empty"], whole)
 
     async def bad_rows(self, medium_id: int) -> list[BadRow]:
         """Rows of a medium that contradict others, at most a thousand of each kind."""
@@ -173,11 +208,19 @@ class Auditing:
         return [OpenAttempt(**row) for row in rows]
 
 
+_CLAIMS = """id, medium_hash, image_path, image_hash, enum_done, copy_done, archive_done, archive_path,
+    archive_bytes"""
+_MEDIA = f"""SELECT {_CLAIMS} FROM medium WHERE id > $1 AND ($2::int IS NULL OR id = $2) ORDER BY id LIMIT $3"""
 _PROOF = """
     SELECT (SELECT count(*) FROM node WHERE medium_id = $1) AS nodes,
+           (SELECT count(*) FROM name WHERE medium_id = $1) AS names,
            (SELECT count(*) FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
             WHERE n.medium_id = $1 AND n.mode & 61440 = 32768 AND o.ino IS NULL) AS pending,
-           EXISTS (SELECT FROM finding WHERE medium_id = $1 AND kind = 'no_files') AS knows_why_empty"""
+           EXISTS (SELECT FROM finding WHERE medium_id = $1 AND kind = 'no_files') AS knows_why_empty,
+           (last.counts->>'nodes')::bigint AS listed_nodes, (last.counts->>'paths')::bigint AS listed_names
+    FROM (SELECT) one LEFT JOIN LATERAL (
+        SELECT counts FROM stage_run WHERE medium_id = $1 AND stage = 'enumerate' AND state = 'ok'
+        ORDER BY id DESC LIMIT 1) last ON true"""
 _ROW_CHECKS = (
     (
         "blob_row_missing",

@@ -10,6 +10,7 @@ import anyio
 from ntt.db.connection import Connection, Database, translated
 from ntt.db.locks import LockSpace, release_advisory, try_advisory
 from ntt.db.paths import paths_of, whole_paths_of
+from ntt.db.stamps import stamp_copied
 
 PAGE_FILES = 20_000
 _REGULAR = "(n.mode & 61440) = 32768"  # S_IFMT, S_IFREG
@@ -161,18 +162,7 @@ class CopyQueue:
     async def prove_done(self) -> int:
         """How many regular files have no outcome; with none, `copy_done` is set in the transaction that saw it."""
         async with self._database.connection() as connection, connection.transaction():
-            await connection.fetchval("SELECT id FROM medium WHERE id = $1 FOR UPDATE", self._medium_id)
-            left: int = await connection.fetchval(
-                f"""SELECT count(*) FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
-                    WHERE n.medium_id = $1 AND {_REGULAR} AND o.ino IS NULL""",
-                self._medium_id,
-            )
-            if not left:
-                await connection.execute(
-                    "UPDATE medium SET copy_done = clock_timestamp() WHERE id = $1 AND copy_done IS NULL",
-                    self._medium_id,
-                )
-        return left
+            return await stamp_copied(connection, self._medium_id)
 
 
 class Registrar:

@@ -17,13 +17,15 @@ WORST_SHOWN = 20
 class Counts:
     """Regular files and their bytes (each inode once), all paths, outcomes, findings as sentences.
 
-    `worst`: (path, 'damaged' or 'failed', size, reason, unread ranges) of the first files.
+    `doubtful`: those of the damaged that may be whole. `worst`: (path, 'damaged' or 'failed', size, reason, unread
+    ranges) of the first files.
     """
 
     files: int
     size_bytes: int
     paths: int
     damaged: int
+    doubtful: int
     failed: int
     pending: int
     findings: tuple[str, ...]
@@ -36,6 +38,7 @@ async def count(database: Database, medium_id: int) -> Counts:
         row = await connection.fetchrow(
             """SELECT count(*) AS files, least(coalesce(sum(n.size), 0), 9223372036854775807)::bigint AS bytes,
                       count(*) FILTER (WHERE o.status = 'd') AS damaged,
+                      count(*) FILTER (WHERE o.status = 'd' AND o.reason IS NOT NULL) AS doubtful,
                       count(*) FILTER (WHERE o.status = 'f') AS failed,
                       count(*) FILTER (WHERE o.ino IS NULL) AS pending
                FROM node n LEFT JOIN outcome o USING (medium_id, volume, ino)
@@ -44,7 +47,7 @@ async def count(database: Database, medium_id: int) -> Counts:
         )
         paths = await connection.fetchval("SELECT count(*) FROM name WHERE medium_id = $1", medium_id)
         findings = await connection.fetch(
-            """SELECT detail, next_step FROM finding WHERE medium_id = $1
+            """SELECT detail, next_step FROM finding WHERE medium_id = $1 AND kind <> 'joined_by_content'
                ORDER BY ino IS NOT NULL, volume NULLS FIRST, kind LIMIT $2""",
             medium_id,
             FINDINGS_SHOWN,
@@ -63,6 +66,7 @@ async def count(database: Database, medium_id: int) -> Counts:
         size_bytes=row["bytes"],
         paths=paths,
         damaged=row["damaged"],
+        doubtful=row["doubtful"],
         failed=row["failed"],
         pending=row["pending"],
         findings=tuple(_sentence(r["detail"], r["next_step"]) for r in findings),

@@ -104,6 +104,20 @@ class Damage:
             )
         return [(row["volume"], row["ino"], from_multirange(row["unread"])) for row in rows]
 
+    async def listing_hangs_on(self, medium_id: int) -> Ranges:
+        """Unread bytes of which the listing may be another one once they are read.
+
+        Names and inodes; what nobody accounts for, or only the account of free space: where a link leads to lies there.
+        What could not be stored at all may be no file.
+        """
+        async with self._database.connection() as connection:
+            unread = await unread_of(connection, medium_id)
+            rows = await connection.fetch(
+                "SELECT unread FROM outcome WHERE medium_id = $1 AND status = 'f' AND unread IS NOT NULL", medium_id
+            )
+        failed = [piece for row in rows for piece in from_multirange(row["unread"])]
+        return normalised((*unread.structures, *unread.unknown, *unread.accounts, *unread.unclaimed, *failed))
+
     async def refine(
         self,
         medium_id: int,
@@ -112,12 +126,14 @@ class Damage:
         claimed_bytes: int,
         unread: Ranges,
         map_text: str,
+        image_hash: str | None,
     ) -> int:
         """The medium's image is this file from now on, of which these bytes are unread: some that were are read now.
 
         In one transaction the files that lay on bytes read since become pending again; how many is returned. The
-        listing stays: to be called when nothing that it was read from has changed, or after it was made anew. The
-        hash of the image is that of before until `rehash`; until then nothing of the medium is archived.
+        listing stays: to be called when nothing that it was read from has changed, or after it was made anew.
+        `image_hash` None: it is being read into, and its hash that of before until `rehash`; until then nothing of the
+        medium is archived.
         """
         async with self._database.connection() as connection, connection.transaction():
             before = await connection.fetchrow(
@@ -134,7 +150,8 @@ class Damage:
             await connection.execute(
                 """UPDATE medium SET image_path = $2, image_bytes = $3, claimed_bytes = $4, unread = $5,
                        unread_bytes = $6, map_text = $7, archive_done = NULL, archived_image_hash = NULL,
-                       copy_done = CASE WHEN $8 THEN NULL ELSE copy_done END
+                       copy_done = CASE WHEN $8 THEN NULL ELSE copy_done END,
+                       image_hash = coalesce($9, image_hash)
                    WHERE id = $1""",
                 medium_id,
                 image_path,
@@ -144,6 +161,7 @@ class Damage:
                 total(unread),
                 map_text,
                 bool(given_back),
+                image_hash,
             )
             await judge(connection, medium_id)
         return len(given_back)
@@ -209,10 +227,11 @@ def _pass(row: asyncpg.Record) -> PassRecord:
 
 
 async def unread_of(connection: Connection, medium_id: int) -> Unread:
-    """What the unread bytes of a medium concern, by the rows as they are now."""
-    unread = from_multirange(await connection.fetchval("SELECT unread FROM medium WHERE id = $1", medium_id))
-    if not unread:
-        return Unread()
+    """What the unread bytes of a medium concern, by the rows as they are now: before it is listed, nobody knows."""
+    medium = await connection.fetchrow("SELECT unread, enum_done FROM medium WHERE id = $1", medium_id)
+    unread = from_multirange(medium["unread"]) if medium is not None else ()
+    if medium is None or medium["enum_done"] is None or not unread:
+        return Unread(unknown=unread)
     found = await connection.fetch(
         "SELECT spare, what, ranges, volume = $2 AND what = $3 AS run_out FROM unread_structure WHERE medium_id = $1",
         medium_id,
@@ -223,8 +242,9 @@ async def unread_of(connection: Connection, medium_id: int) -> Unread:
     run_out = normalised(piece for row in found if row["run_out"] for piece in from_multirange(row["ranges"]))
     structures = normalised(piece for row in lost if not row["spare"] for piece in from_multirange(row["ranges"]))
     spare = normalised(piece for row in lost if row["spare"] for piece in from_multirange(row["ranges"]))
-    hit = await connection.fetch(
-        "SELECT unread FROM outcome WHERE medium_id = $1 AND status <> 'c' AND unread IS NOT NULL", medium_id
+    hit = await connection.fetch(  # what leaves a file in doubt may be its, or nobody's
+        "SELECT unread FROM outcome WHERE medium_id = $1 AND (status = 'f' OR (status = 'd' AND reason IS NULL))",
+        medium_id,
     )
     files = normalised(piece for row in hit for piece in from_multirange(row["unread"]))
     volumes = await connection.fetch(

@@ -11,8 +11,10 @@ from ntt.db.connection import Connection, Database, translated
 from ntt.db.health import judge
 from ntt.db.media import to_multirange
 from ntt.db.paths import paths_of
+from ntt.db.stamps import stamp_enumerated
 from ntt.errors import MediumError
 from ntt.model import Entry, LostStructure, Volume
+from ntt.names import printable
 from ntt.ranges import Ranges
 
 MODE_BITS = 0o177777
@@ -177,6 +179,10 @@ class Load:
             await insert_problems(self._connection, self._medium_id, "enumerate", problems)
 
 
+class NamesLost(MediumError):
+    """A listing that was to name no less than the one before does."""
+
+
 class _NotBetter(Exception):
     """Leaves a nested transaction, so that it is rolled back."""
 
@@ -209,16 +215,21 @@ async def insert_problems(connection: Connection, medium_id: int, stage: str, pr
 
 
 @asynccontextmanager
-async def load(database: Database, medium_id: int) -> AsyncIterator[Load]:
+async def load(database: Database, medium_id: int, *, keep_names: bool = False) -> AsyncIterator[Load]:
     """One transaction: what the medium had is removed, then what is given is added; `enum_done` with it.
 
-    Left by an exception, nothing has changed. Statistics are brought up to date after the commit.
+    Left by an exception, nothing has changed: `NamesLost` where each name is to be as often in the listing as before
+    (`keep_names`) and is not. Statistics are brought up to date after the commit.
     """
     async with database.connection() as connection:
         async with connection.transaction():
             # a load never creates a medium
             if await connection.fetchval("SELECT id FROM medium WHERE id = $1 FOR UPDATE", medium_id) is None:
                 raise MediumError(f"there is no medium {medium_id} to load", "identify it first")
+            if keep_names:
+                await connection.execute(
+                    f"CREATE TEMPORARY TABLE name_before ON COMMIT DROP AS {_NAMES.format(medium_id)}"
+                )
             for table in TABLES:
                 await connection.execute(f"DELETE FROM {table} WHERE medium_id = $1", medium_id)
             # what `identify` found stays true
@@ -230,13 +241,25 @@ async def load(database: Database, medium_id: int) -> AsyncIterator[Load]:
             )
             loading = Load(connection, medium_id)
             yield loading
+            if keep_names:
+                await _require_names(connection, medium_id)
             # the proof is in this very transaction: every row that was read stands before the stamp
-            nodes = await connection.fetchval("SELECT count(*) FROM node WHERE medium_id = $1", medium_id)
-            names = await connection.fetchval("SELECT count(*) FROM name WHERE medium_id = $1", medium_id)
-            assert (nodes, names) == (loading.loaded.nodes, loading.loaded.names), "rows were lost while loading"
-            await connection.execute("UPDATE medium SET enum_done = clock_timestamp() WHERE id = $1", medium_id)
+            read = loading.loaded
+            assert await stamp_enumerated(connection, medium_id, read.nodes, read.names), "rows were lost while loading"
             await judge(connection, medium_id)
         await _analyze(connection)
+
+
+_NAMES = "SELECT name FROM name WHERE medium_id = {0:d} AND ino <> parent_ino"  # without roots
+
+
+async def _require_names(connection: Connection, medium_id: int) -> None:
+    lost = await connection.fetch(
+        f"SELECT name FROM name_before EXCEPT ALL {_NAMES.format(medium_id)} ORDER BY name LIMIT 1"
+    )
+    if lost:
+        name = printable(lost[0]["name"])
+        raise NamesLost(f"its listing would name less than the present one: {name} would be gone")
 
 
 async def _analyze(connection: Connection) -> None:

@@ -27,6 +27,7 @@ class LockSpace(enum.StrEnum):
     MEDIUM = "medium"  # medium.id
     IMAGE = "image"  # the image hash of a medium that has no row yet
     PACK = "pack"  # pack.id
+    VERIFY = "verify"  # what is read: everything
 
 
 def lock_key(space: LockSpace, key: int | str) -> int:

@@ -14,12 +14,12 @@ from ntt.model import Volume
 from ntt.names import as_text, exact
 from ntt.ranges import Ranges
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
 LINES_AT_ONCE = 1000
 
 
 class Header(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The first line."""
+    """The first line. `rows`: what else the catalogue has of the medium, by table, as `to_jsonb` says it."""
 
     ntt_manifest: int
     medium_hash: str
@@ -34,10 +34,14 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     volumes: tuple[Volume, ...]
     copy_done: str | None = None
     unread: Ranges = ()
+    rows: dict[str, list[dict[str, object]]] = {}
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Every other line. `*_b64` stands beside a text that could not be given exactly."""
+    """Every other line. `*_b64` stands beside a text that could not be given exactly.
+
+    Since version 2: `first`, the image offset of the first byte; `attempts`; `unread`, what of the image damaged it.
+    """
 
     volume: int
     ino: int
@@ -61,6 +65,9 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     duplicate: bool = False
     entered: bool = False
     attributes: dict[str, bytes] = {}
+    first: int = -1
+    attempts: int = 1
+    unread: Ranges = ()
 
 
 async def write_manifest(database: Database, medium: Medium, volumes: tuple[Volume, ...], target: Path) -> int:
@@ -80,6 +87,7 @@ async def write_manifest(database: Database, medium: Medium, volumes: tuple[Volu
         volumes=volumes,
         copy_done=medium.copy_done.isoformat() if medium.copy_done else None,
         unread=medium.unread,
+        rows=await _rows(database, medium.id),
     )
     paths = 0
     with (
@@ -124,4 +132,34 @@ def _line(entry: TreeEntry) -> Line:
         duplicate=entry.duplicate,
         entered=entry.entered,
         attributes=dict(entry.attributes),
+        first=entry.first_byte,
+        attempts=entry.attempts,
+        unread=entry.unread,
     )
+
+
+# what the lines do not hold; events are history, of which the beginning is kept
+_BESIDE = (
+    ("medium", "SELECT * FROM medium WHERE id = $1", ("id", "map_text", "problems")),
+    ("volume", "SELECT * FROM volume WHERE medium_id = $1 ORDER BY index", ()),
+    ("medium_sample", "SELECT * FROM medium_sample WHERE medium_id = $1 ORDER BY position", ()),
+    ("unread_structure", "SELECT * FROM unread_structure WHERE medium_id = $1", ()),
+    ("finding", "SELECT * FROM finding WHERE medium_id = $1", ()),
+    ("image_pass", "SELECT * FROM image_pass WHERE medium_id = $1 ORDER BY began_at", ()),
+    ("sighting", "SELECT * FROM sighting WHERE medium_id = $1 ORDER BY seen_at", ()),
+    ("stage_run", "SELECT * FROM stage_run WHERE medium_id = $1 AND state <> 'running' ORDER BY id", ("id",)),
+    ("diagnostic_event", "SELECT * FROM diagnostic_event WHERE medium_id = $1 ORDER BY at LIMIT 10000", ()),
+)
+
+
+async def _rows(database: Database, medium_id: int) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = {}
+    async with database.connection() as connection:
+        for table, query, without in _BESIDE:
+            left_out = ["medium_id", *without]
+            rows = await connection.fetch(
+                f"SELECT to_jsonb(t) - $2::text[] AS row FROM ({query}) t", medium_id, left_out
+            )
+            if rows:
+                found[table] = [row["row"] for row in rows]
+    return found

@@ -204,6 +204,14 @@ class Media:
             if label is not None:
                 await connection.execute("UPDATE medium SET medium_human = $2 WHERE id = $1", medium_id, label)
 
+    async def labels(self, medium_id: int) -> tuple[str, ...]:
+        """What people said that it is called, the last first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT label FROM sighting WHERE medium_id = $1 AND label IS NOT NULL ORDER BY seen_at DESC", medium_id
+            )
+        return tuple(row["label"] for row in rows)
+
     async def volumes(self, medium_id: int) -> tuple[Volume, ...]:
         async with self._database.connection() as connection:
             rows = await connection.fetch("SELECT * FROM volume WHERE medium_id = $1 ORDER BY index", medium_id)

@@ -10,7 +10,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from ntt.db.connection import Connection, Database
 from ntt.db.media import to_multirange
-from ntt.model import FileOutcome, OutcomeBatch, OutcomeStatus, PackFull
+from ntt.model import DiagnosticEvent, FileOutcome, OutcomeBatch, OutcomeStatus, PackFull
 
 FLUSH_ROWS = 8_000
 FLUSH_S = 0.5
@@ -41,7 +41,7 @@ class Written:
 
 
 class OutcomeWriter:
-    """The only place that registers blobs and outcomes. Contents must be durable before they come here.
+    """The only place that registers blobs, outcomes and events. Contents must be durable before they come here.
 
     `written` is added to. `committed` is called with the hashes that are in the database from then on,
     `seal` with a pack that is full and whose rows are all committed. `require_unchanged` raises when the
@@ -68,6 +68,7 @@ class OutcomeWriter:
         self._require_unchanged = require_unchanged
         self._failed = failed
         self._waiting: list[FileOutcome] = []
+        self._events: list[DiagnosticEvent] = []  # besides those of outcomes
         self._pack_ends: dict[int, int] = {}
         self.written = written
 
@@ -78,7 +79,7 @@ class OutcomeWriter:
             open_for_more = True
             while open_for_more:
                 full, open_for_more = await self._gather(receive)
-                while self._waiting and await self._flush(connection):
+                while (self._waiting or self._events) and await self._flush(connection):
                     if open_for_more:
                         break
                 if full is not None:
@@ -101,8 +102,9 @@ class OutcomeWriter:
                 match item:
                     case PackFull():
                         return item, True
-                    case OutcomeBatch(outcomes=outcomes, pack_id=pack_id, pack_end=pack_end):
+                    case OutcomeBatch(outcomes=outcomes, pack_id=pack_id, pack_end=pack_end, events=events):
                         self._waiting.extend(outcomes)
+                        self._events.extend(events)
                         gathered += len(outcomes)
                         if pack_id is not None:
                             self._pack_ends[pack_id] = max(pack_end, self._pack_ends.get(pack_id, 0))
@@ -116,14 +118,15 @@ class OutcomeWriter:
             )
             new_blobs = await connection.fetchval(_BLOBS)
             done = {(row["volume"], row["ino"]) for row in await connection.fetch(_OUTCOMES, self._medium_id)}
-            events = [o for o in self._waiting if o.checks and (o.volume, o.ino) in done]
+            events = [*self._events, *(_event(o) for o in self._waiting if o.checks and (o.volume, o.ino) in done)]
             if events:
-                await self._events(connection, events)
+                await self._record(connection, events)
             for pack_id, end in self._pack_ends.items():
                 await connection.execute(
                     "UPDATE pack SET committed_bytes = greatest(committed_bytes, $2) WHERE id = $1", pack_id, end
                 )
             self._require_unchanged()
+        self._events.clear()
         settled = [o for o in self._waiting if (o.volume, o.ino) in done]
         self._waiting = [o for o in self._waiting if (o.volume, o.ino) not in done]
         self._pack_ends.clear()
@@ -135,17 +138,16 @@ class OutcomeWriter:
         self._progress(self.written)
         return len(settled)
 
-    async def _events(self, connection: Connection, outcomes: Sequence[FileOutcome]) -> None:
+    async def _record(self, connection: Connection, events: Sequence[DiagnosticEvent]) -> None:
         now = await connection.fetchval("SELECT clock_timestamp()")
         await connection.copy_records_to_table(
             "diagnostic_event",
             columns=("at", "medium_id", "volume", "ino", "retry_count", "checks", "action", "worker_id",
                      "exception_type", "exception_msg"),
             records=[
-                (now, self._medium_id, o.volume, o.ino, o.attempts, list(o.checks),
-                 "max_retries" if "max_retries_exceeded" in o.checks else "skipped", o.worker,
-                 o.error_type or None, o.reason[:100] or None)
-                for o in outcomes
+                (now, self._medium_id, e.volume, e.ino, e.retry_count, list(e.checks), e.action, e.worker,
+                 e.error_type or None, e.message or None)
+                for e in events
             ],
         )  # fmt: skip
 
@@ -160,6 +162,19 @@ class OutcomeWriter:
         written.failed += sum(o.status is OutcomeStatus.FAILED for o in settled)
         written.damaged += sum(o.status is OutcomeStatus.DAMAGED for o in settled)
         written.known += sum(not o.is_new and o.status is not OutcomeStatus.FAILED for o in settled)
+
+
+def _event(outcome: FileOutcome) -> DiagnosticEvent:
+    return DiagnosticEvent(
+        volume=outcome.volume,
+        ino=outcome.ino,
+        retry_count=outcome.attempts,
+        checks=outcome.checks,
+        action="max_retries" if "max_retries_exceeded" in outcome.checks else "skipped",
+        worker=outcome.worker,
+        error_type=outcome.error_type,
+        message=outcome.reason[:100],
+    )
 
 
 async def _prepare(connection: Connection) -> None:

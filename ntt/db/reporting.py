@@ -83,10 +83,45 @@ class StageAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Inserted:
+    """A time that `ntt watch` was given a medium; `sequence` counts those of the run `session`."""
+
+    inserted_at: datetime
+    session: str
+    sequence: int
+    drive: str
+    disc: str
+    label: str | None
+    box: str | None
+    verdict: str | None
+    summary: str
+    ended_at: datetime | None
+    ejected_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which media are meant: those that came in this box, whose name or label holds this text, that are in this state.
+
+    `state`: "new", "listed", "copied" or "archived" (the last stage that is done), or "problems".
+    """
+
+    box: str | None = None
+    label: str | None = None
+    state: str | None = None
+
+
+STATES = ("new", "listed", "copied", "archived", "problems")
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     seen_at: datetime
     source: str
     label: str | None
+
+
+EVERYTHING = Choice()
 
 
 class Reporting:
@@ -95,8 +130,8 @@ class Reporting:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def media(self) -> list[MediumSummary]:
-        """All media, oldest first."""
+    async def media(self, choice: Choice = EVERYTHING) -> list[MediumSummary]:
+        """Those that are meant, oldest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """SELECT medium_hash, coalesce(medium_human, left(medium_hash, 8)) AS human, added_at, health,
@@ -105,7 +140,21 @@ class Reporting:
                           coalesce((problems->>'error_files_total')::bigint, 0) AS error_files,
                           coalesce((problems->>'findings_total')::bigint, 0) AS findings,
                           coalesce((problems->>'diagnostic_events_total')::bigint, 0) AS events
-                   FROM medium ORDER BY id"""
+                   FROM medium m
+                   WHERE ($1::text IS NULL OR EXISTS (SELECT FROM insertion i WHERE i.medium_id = m.id AND i.box = $1))
+                     AND ($2::text IS NULL OR strpos(lower(medium_human), lower($2)) > 0
+                          OR EXISTS (SELECT FROM insertion i
+                                     WHERE i.medium_id = m.id AND strpos(lower(i.label), lower($2)) > 0)
+                          OR EXISTS (SELECT FROM sighting s
+                                     WHERE s.medium_id = m.id AND strpos(lower(s.label), lower($2)) > 0))
+                     AND ($3::text IS NULL OR CASE WHEN $3 = 'problems' THEN problems IS NOT NULL
+                          ELSE $3 = CASE WHEN archive_done IS NOT NULL THEN 'archived'
+                                         WHEN copy_done IS NOT NULL THEN 'copied'
+                                         WHEN enum_done IS NOT NULL THEN 'listed' ELSE 'new' END END)
+                   ORDER BY id""",
+                choice.box,
+                choice.label,
+                choice.state,
             )
         return [MediumSummary(**row) for row in rows]
 
@@ -177,6 +226,17 @@ class Reporting:
                 medium_id,
             )
         return [StageAttempt(**row) for row in rows]
+
+    async def insertions(self, medium_id: int) -> Sequence[Inserted]:
+        """In the order in which they were put in."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """SELECT inserted_at, session, sequence, drive, disc, label, box, verdict, summary, ended_at,
+                          ejected_at
+                   FROM insertion WHERE medium_id = $1 ORDER BY id""",
+                medium_id,
+            )
+        return [Inserted(**row) for row in rows]
 
     async def sightings(self, medium_id: int) -> Sequence[Sighting]:
         async with self._database.connection() as connection:

@@ -47,7 +47,8 @@ class PlannedDirectory:
 class PlannedEntry:
     """Anything else. `directory_id` None: its directory is not restored. `attributes` None: it has no inode.
 
-    `status` is 'c', 'd', 'f' or '' (no outcome). `pack_id` None: the content is a plain file.
+    `status` is 'c', 'd', 'f' or '' (no outcome). `pack_id` None: the content is a plain file. `taken_from` says whose
+    content it is where that is not the one that was read from this medium.
     """
 
     volume: int
@@ -63,6 +64,7 @@ class PlannedEntry:
     blob_size: int
     pack_id: int | None
     pack_offset: int | None
+    taken_from: str = ""
 
 
 class RestorePlan:

@@ -17,7 +17,10 @@ PAGE_FILES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class HitFile:
-    """A file that is not whole. `lost_bytes` of it were not read; `unread` is where on the medium, empty: not known."""
+    """A file that is not whole. `lost_bytes` of it were not read; `unread` is where on the medium, empty: not known.
+
+    Of one that may be whole, for all that is known, no byte is known to be lost.
+    """
 
     volume: int
     ino: int
@@ -43,11 +46,13 @@ class MediumSurface:
 
 
 async def surface_of(database: Database, medium: Medium) -> MediumSurface:
-    """All of it as one snapshot of the catalogue."""
+    """All of it as one snapshot of the catalogue; of a medium that is not listed only its unread bytes."""
     async with (
         database.connection() as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
+        if medium.enum_done is None:
+            return MediumSurface(medium, b"", (), {}, (), ())
         cells: bytes | None = await connection.fetchval("SELECT cells FROM medium WHERE id = $1", medium.id)
         volumes = await connection.fetch("SELECT * FROM volume WHERE medium_id = $1 ORDER BY index", medium.id)
         structures = await connection.fetch(
@@ -88,8 +93,9 @@ async def _files(connection: Connection, medium_id: int) -> AsyncIterator[HitFil
 
 
 _HIT = """
-    SELECT o.volume, o.ino, o.status, o.unread,
-           (CASE o.status WHEN 'f' THEN coalesce(n.size, 0)
+    SELECT o.volume, o.ino, o.status,
+           CASE WHEN o.status = 'f' OR o.reason IS NULL THEN o.unread END AS unread,  -- else in doubt
+           (CASE WHEN o.status = 'f' THEN coalesce(n.size, 0) WHEN o.reason IS NOT NULL THEN 0
             ELSE (SELECT coalesce(sum(upper(r) - lower(r)), 0) FROM unnest(o.damaged) r) END)::bigint AS lost_bytes
     FROM outcome o LEFT JOIN node n USING (medium_id, volume, ino)
     WHERE o.medium_id = $1 AND (o.status = 'd' OR (o.status = 'f' AND NOT isempty(o.unread)))

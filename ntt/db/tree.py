@@ -22,7 +22,7 @@ class TreeEntry(msgspec.Struct, frozen=True, gc=False):
     """A directory entry with its inode's facts, and where its content is if it has any.
 
     `path` is None where it is longer than 4,096 bytes. `status` is 'c', 'd', 'f', or '' (pending, or no
-    regular file). Hashes are raw BLAKE3; `pack_id` None: a plain file.
+    regular file). Hashes are raw BLAKE3; `pack_id` None: a plain file. `unread`: what of the image damaged it.
     """
 
     volume: int
@@ -47,6 +47,9 @@ class TreeEntry(msgspec.Struct, frozen=True, gc=False):
     pack_id: int | None
     pack_offset: int | None
     attributes: tuple[tuple[str, bytes], ...] = ()
+    first_byte: int = -1
+    attempts: int = 1
+    unread: Ranges = ()
 
 
 class Tree:
@@ -103,7 +106,8 @@ class Tree:
 
     def _entry(self, row: asyncpg.Record) -> TreeEntry:
         (volume, ino, parent_ino, name, flags, mode, size, mtime_s, mtime_ns, uid, gid, link_target,
-         status, reason, damaged, blob_hash, blob_size, pack_id, pack_offset, names, values) = row  # fmt: skip
+         status, reason, damaged, blob_hash, blob_size, pack_id, pack_offset, names, values,
+         first_byte, attempts, unread) = row  # fmt: skip
         root = ino == parent_ino and not name
         return TreeEntry(
             volume, ino, parent_ino, name,
@@ -114,6 +118,7 @@ class Tree:
             from_multirange(damaged) if damaged else (),
             blob_hash, blob_size or 0, pack_id, pack_offset,
             tuple(zip(names, values, strict=True)) if names else (),
+            first_byte, attempts or 1, from_multirange(unread) if unread else (),
         )  # fmt: skip
 
 
@@ -128,7 +133,7 @@ def joined(above: bytes | None, name: bytes) -> bytes | None:
 _PAGE = """
     SELECT e.volume, e.ino, e.parent_ino, e.name, e.flags, n.mode, n.size, n.mtime_s, n.mtime_ns, n.uid, n.gid,
            n.link_target, o.status, o.reason, o.damaged, b.hash, b.size AS blob_size, b.pack_id, b.pack_offset,
-           a.names, a.values
+           a.names, a.values, n.first_byte, o.attempts, o.unread
     FROM (SELECT * FROM name WHERE medium_id = $1 AND (volume, parent_ino, ino, name) > ($2, $3, $4, $5)
           ORDER BY volume, parent_ino, ino, name LIMIT $6) e
     CROSS JOIN LATERAL (SELECT * FROM node WHERE medium_id = $1 AND volume = e.volume AND ino = e.ino LIMIT 1) n

@@ -18,12 +18,19 @@ _LAST, _UNKNOWN, _DELAYED, _ENCODED, _INLINE, _TAIL, _UNWRITTEN = 1, 2, 4, 8, 0x
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes of a file in one piece. `physical`: from the volume's start, -1 where that is not a plain place."""
+    """Bytes of a file in one piece. `physical`: from the volume's start, -1 where that is not a plain place.
+
+    `told`: the same as the file system has it, whatever that means there. `packed`: compressed, or else encoded.
+    `inline`: beside the inode, or with others in one block.
+    """
 
     logical: int
     length: int
     physical: int
     unwritten: bool
+    told: int = -1
+    packed: bool = False
+    inline: bool = False
 
 
 def pieces(fd: int, length: int, limit: int = _LIMIT) -> Iterator[Piece]:
@@ -43,8 +50,18 @@ def pieces(fd: int, length: int, limit: int = _LIMIT) -> Iterator[Piece]:
             logical, physical, size, flags = _EXTENT.unpack_from(request, _HEAD.size + index * _EXTENT.size)
             if logical + size <= at:
                 raise OSError(errno.EIO, "the file system lists the parts of this file out of order")
-            placed = not flags & (_UNKNOWN | _DELAYED | _ENCODED | _INLINE | _TAIL)
-            yield Piece(logical, size, physical if placed else -1, bool(flags & _UNWRITTEN))
+            known = not flags & (_UNKNOWN | _DELAYED)
+            packed, inline = bool(flags & _ENCODED), bool(flags & (_INLINE | _TAIL))
+            placed = known and not packed and not inline
+            yield Piece(
+                logical,
+                size,
+                physical if placed else -1,
+                bool(flags & _UNWRITTEN),
+                physical if known else -1,
+                packed,
+                inline,
+            )
             at = logical + size
             if flags & _LAST:
                 return

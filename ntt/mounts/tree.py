@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ntt.model import Entry, Extent, Route, Structure, TreeKind, Volume, VolumeFacts, WalkProblem
-from ntt.mounts.contents import Contents
+from ntt.mounts.btrfs_places import BtrfsPlaces
+from ntt.mounts.contents import Contents, Places
 from ntt.mounts.directories import Directories, Folder, Looks
+from ntt.mounts.erofs_places import ErofsPlaces
 from ntt.mounts.numbers import NumberSet, number_of
 from ntt.ranges import Range, Ranges, intersection, normalised, total, within
 
@@ -27,10 +29,18 @@ class MountedTree:
 
     `kind` says what may be relied on. Where inode numbers may not, an entry's is derived from its path, the same
     in every process and mount, and hard links are separate files. A listing on which `unread` bytes of the image
-    have an influence is reported where it is known; where extents are not known, it is not.
+    have an influence is reported where it is known; where extents are not known, it is not. `read` gives bytes of the
+    image, zeros where they were not read: with it more is known of where files lie.
     """
 
-    def __init__(self, root_fd: int, volume: Volume, kind: TreeKind, unread: Ranges = ()) -> None:
+    def __init__(
+        self,
+        root_fd: int,
+        volume: Volume,
+        kind: TreeKind,
+        unread: Ranges = (),
+        read: Callable[[int, int], bytes] | None = None,
+    ) -> None:
         self.fstype = volume.fstype
         self.label = volume.label
         self._root_fd = root_fd
@@ -45,7 +55,18 @@ class MountedTree:
         self._subvolumes: dict[int, int] = {}
         self._device = None if self._has_subvolumes else self._root_device
         self._directories = Directories(root_fd, self._device)
-        self._contents = Contents(self._directories, volume, kind.extents_known, self._device)
+        places = self._places(read) if read is not None and volume.route is Route.KERNEL else None
+        self._contents = Contents(self._directories, volume, kind.extents_known, self._device, places, self._unread)
+
+    def _places(self, read: Callable[[int, int], bytes]) -> Places | None:
+        volume = self._volume
+        match volume.fstype:
+            case "btrfs":
+                return BtrfsPlaces(read, volume.offset_bytes, volume.size_bytes, self._unread)
+            case "erofs":
+                return ErofsPlaces(read, volume.offset_bytes, self._unread)
+            case _:
+                return None
 
     def walk(self) -> Iterator[Entry | WalkProblem]:
         """Every entry once, the root first, parents before children; only directories are held.
@@ -134,7 +155,7 @@ class MountedTree:
         lies_at = normalised(
             (extent.image_offset, extent.image_offset + extent.image_length)
             for extent in extents
-            if extent.image_offset >= 0 and extent.file_length == extent.image_length
+            if extent.image_offset >= 0 and not extent.vague
         )
         lost = total(intersection(lies_at, self._unread))
         if lost:
@@ -179,9 +200,14 @@ class MountedTree:
         return self._contents.read(ino, offset, length)
 
     def extents(self, ino: int) -> Sequence[Extent]:
-        """Where the content lies, holes included. A piece whose place is not known is one with the whole volume as
-        its image range: any unread byte in there may concern it."""
+        """Where the content lies, holes included. A piece whose place is not known is vague, and may lie anywhere in
+        the volume."""
         return self._contents.extents(ino)
+
+    @property
+    def blanked(self) -> Ranges:
+        """What was given as zeros of the file located last, since it lies on unread bytes and could not be read."""
+        return self._contents.blanked
 
     def facts(self) -> VolumeFacts:
         if self._volume.route is Route.SEVENZIP:  # the folder's file system is that of this machine

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,26 +11,28 @@ from pathlib import Path
 import anyio.to_thread
 import msgspec
 
-from ntt.db.auditing import Auditing, BadRow, Held, OpenAttempt, Proof, RecordedArchive
+from ntt.db.auditing import Auditing, Held, OpenAttempt, RecordedMedium, RecordedPack
 from ntt.db.connection import Database
-from ntt.db.media import Media, Medium
+from ntt.db.media import Medium
 from ntt.db.verifying import BlobOrder, StoredBlob, blob_order
-from ntt.names import as_text
-from ntt.operations.audit_files import audit_archives, audit_plain, left_behind, plain_findings, plain_status, strangers
+from ntt.operations.audit_deep import audit_archive, damaged_contents, differing_rows
+from ntt.operations.audit_files import (
+    archive_batches,
+    audit_archives,
+    audit_plain,
+    left_behind,
+    medium_of,
+    plain_findings,
+    plain_status,
+    strangers,
+)
+from ntt.operations.audit_media import abandoned, bad_row, file_findings, missing_rows, stale_summary, stamp_findings
 from ntt.operations.audit_packs import audit_pack, audit_pack_rows
-from ntt.operations.findings import Finding, Findings
+from ntt.operations.findings import REPAIR, Finding, Findings
 from ntt.store.layout import StoreLayout
 
 LOOKED_UP = 10_000  # hashes asked of the database at once
-AGAIN = "run `ntt ingest` with the medium's image again"
-_ROWS = {
-    "blob_row_missing": ("refers to a content that is not in the catalogue", f"{AGAIN}, with --replace"),
-    "size_differs": ("its content has another size than the file", f"{AGAIN}, with --replace"),
-    "outcome_without_file": ("an outcome stands for no regular file", f"{AGAIN}, with --replace"),
-    "node_without_name": ("an inode that nothing names", f"{AGAIN}, with --replace"),
-    "name_without_node": ("a name without inode", f"{AGAIN}, with --replace"),
-    "name_without_directory": ("a name in a directory that is not listed", f"{AGAIN}, with --replace"),
-}
+GONE = {"blob_missing", "blob_size"}  # of these it is known without reading that they are not what they were
 
 
 class AuditReport(msgspec.Struct, frozen=True):
@@ -59,37 +62,34 @@ class _Compared:
     plain_files: int = 0
 
 
-async def audit(
-    database: Database, store: StoreLayout, archive_dir: Path, *, medium: Medium | None, work_dir: Path | None = None
-) -> AuditReport:
-    """Compares all, or what concerns one medium. Reads headers and sizes, no contents; changes nothing.
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is compared: all, or what concerns `medium`. `deep`: contents and archives are read, too."""
 
-    Without findings: the store's files = the rows of `blob` = the blobs that files refer to, as sets."""
-    auditing = Auditing(database)
-    held = await auditing.held()
-    findings, compared = Findings(), _Compared()
-    # read anew: what the caller holds may be older than what is compared with it
-    media = await Media(database).all() if medium is None else [await Media(database).by_id(medium.id)]
-    busy = frozenset(one.medium_hash for one in media if held.medium(one.id))
-    async with blob_order(database, None if medium is None else medium.id, None) as order:
-        if medium is None:
-            await _audit_store(auditing, store, order, held, findings, compared)
-        else:
-            await _audit_some(store, order, findings, compared)
-    for one in media:
-        compared.media += 1
-        if one.medium_hash not in busy:
-            await _audit_medium(auditing, one, findings)
-    for attempt in await auditing.open_attempts(None if medium is None else medium.id):
-        if not _may_live(attempt, held):
-            findings.add(_abandoned(attempt))
-    if medium is None:
-        await _audit_rest(auditing, findings)
-        archived = {one.medium_hash: one.archive_done is not None for one in media}
-        for finding in await anyio.to_thread.run_sync(audit_archives, archive_dir, archived, busy):
-            findings.add(finding)
-        for finding in await anyio.to_thread.run_sync(left_behind, store, work_dir):
-            findings.add(finding)
+    medium: Medium | None = None
+    deep: bool = False
+
+
+async def audit(
+    database: Database,
+    store: StoreLayout,
+    archive_dir: Path,
+    *,
+    medium: Medium | None,
+    work_dir: Path | None = None,
+    deep: bool = False,
+    listener: Callable[[Finding], None] | None = None,
+) -> AuditReport:
+    """Compares all, or what concerns one medium; changes nothing. `listener` is told every finding.
+
+    Without `deep` headers and sizes are read, no contents: flipped bytes are found by `deep` and by `ntt verify`.
+    Without findings: the store's files = the rows of `blob` = the blobs that files refer to, as sets.
+    What is held in memory does not grow with the catalogue but with one pack, and with the number of packs.
+    """
+    findings = Findings(listener)
+    audit_of = _Audit(database, store, archive_dir, Scope(medium, deep), findings, await Auditing(database).held())
+    await audit_of.run(work_dir)
+    compared = audit_of.compared
     return AuditReport(
         media=compared.media,
         packs=compared.packs,
@@ -97,7 +97,7 @@ async def audit(
         plain_files=compared.plain_files,
         findings=tuple(findings.kept),
         totals=findings.totals,
-        busy=tuple(sorted(busy)),
+        busy=tuple(sorted(audit_of.busy)),
     )
 
 
@@ -117,149 +117,155 @@ async def _groups(order: BlobOrder) -> AsyncIterator[tuple[tuple[int | None, int
         yield key, group
 
 
-async def _audit_store(
-    auditing: Auditing, store: StoreLayout, order: BlobOrder, held: Held, findings: Findings, compared: _Compared
-) -> None:
-    recorded = {pack.id: pack for pack in await auditing.packs()}
-    found, packs = await anyio.to_thread.run_sync(strangers, store)
-    for finding in found:
-        findings.add(finding)
-    left_packs, left_prefixes = {*recorded, *packs}, set(range(256))
+class _Audit:
+    """One comparison; `held` are the locks at its beginning."""
 
-    async def one_pack(pack_id: int, blobs: list[StoredBlob]) -> None:
-        left_packs.discard(pack_id)
-        look = partial(audit_pack, store, pack_id, recorded.get(pack_id), blobs, written=held.pack(pack_id))
+    def __init__(
+        self, database: Database, store: StoreLayout, archive_dir: Path, scope: Scope, findings: Findings, held: Held
+    ) -> None:
+        self._database = database
+        self._auditing = Auditing(database)
+        self._store = store
+        self._archive_dir = archive_dir
+        self._medium_id = None if scope.medium is None else scope.medium.id
+        self._deep = scope.deep
+        self._findings = findings
+        self._held = held
+        self.compared = _Compared()
+        self.busy: set[str] = set()
+
+    async def run(self, work_dir: Path | None) -> None:
+        async with blob_order(self._database, self._medium_id, None) as order:
+            if self._medium_id is None:
+                await self._contents(order)
+            else:
+                await self._some_contents(order)
+        with tempfile.TemporaryDirectory(prefix="ntt-audit-") as work:
+            async for media in self._auditing.media(self._medium_id):
+                for one in media:
+                    await self._medium(one, Path(work))
+        for attempt in await self._auditing.open_attempts(self._medium_id):
+            if not _may_live(attempt, self._held):
+                self._findings.add(abandoned(attempt))
+        if self._medium_id is None:
+            await self._rest(work_dir)
+
+    # ---- the store
+
+    async def _contents(self, order: BlobOrder) -> None:
+        recorded = {pack.id: pack for pack in await self._auditing.packs()}
+        found, packs = await anyio.to_thread.run_sync(strangers, self._store)
+        self._add(found)
+        left_packs, left_prefixes = {*recorded, *packs}, set(range(256))
+        written = any(self._held.pack(pack_id) for pack_id in recorded)
+        async for (pack_id, prefix), blobs in _groups(order):
+            if pack_id is None:
+                left_prefixes.discard(prefix)
+                await self._prefix(prefix, blobs, written=written)
+            else:
+                left_packs.discard(pack_id)
+                await self._pack(pack_id, recorded.get(pack_id), blobs)
+        for pack_id in sorted(left_packs):
+            await self._pack(pack_id, recorded.get(pack_id), [])
+        for prefix in sorted(left_prefixes):
+            await self._prefix(prefix, [], written=written)
+
+    async def _pack(self, pack_id: int, recorded: RecordedPack | None, blobs: list[StoredBlob]) -> None:
+        look = partial(audit_pack, self._store, pack_id, recorded, blobs, written=self._held.pack(pack_id))
         result = await anyio.to_thread.run_sync(look)
-        compared.packs += 1
-        compared.blobs += len(blobs)
-        for finding in result.findings:
-            findings.add(finding)
+        self.compared.packs += 1
+        self.compared.blobs += len(blobs)
+        self._add(result.findings)
+        if not any(finding.kind == "pack_missing" for finding in result.findings):
+            await self._read(blobs, result.findings)
         # a content that two workers met at once lies in two packs, and is only waste
-        where = store.pack_path(pack_id).name
-        await _report_unknown(auditing, result.unclaimed, f"{where} ", findings)
+        await self._report_unknown(result.unclaimed, f"{self._store.pack_path(pack_id).name} ", pack_id)
 
-    async def one_prefix(prefix: int, blobs: list[StoredBlob]) -> None:
-        left_prefixes.discard(prefix)
-        result = await anyio.to_thread.run_sync(audit_plain, store, prefix, blobs)
-        compared.plain_files += result.files
-        compared.blobs += len(blobs)
-        for finding in result.findings:
-            findings.add(finding)
-        if not any(held.pack(pack_id) for pack_id in recorded):  # else they may be on their way into the catalogue
-            await _report_unknown(auditing, list(result.unclaimed), f"{store.blobs}: ", findings)
+    async def _prefix(self, prefix: int, blobs: list[StoredBlob], *, written: bool) -> None:
+        result = await anyio.to_thread.run_sync(audit_plain, self._store, prefix, blobs)
+        self.compared.plain_files += result.files
+        self.compared.blobs += len(blobs)
+        self._add(result.findings)
+        await self._read(blobs, result.findings)
+        if not written:  # else they may be on their way into the catalogue
+            await self._report_unknown(list(result.unclaimed), f"{self._store.blobs}: ", None)
 
-    async for (pack_id, prefix), blobs in _groups(order):
-        await (one_prefix(prefix, blobs) if pack_id is None else one_pack(pack_id, blobs))
-    for pack_id in sorted(left_packs):
-        await one_pack(pack_id, [])
-    for prefix in sorted(left_prefixes):
-        await one_prefix(prefix, [])
+    async def _read(self, blobs: list[StoredBlob], found: Sequence[Finding]) -> None:
+        if not self._deep:
+            return
+        known = {finding.blob for finding in found if finding.kind in GONE}
+        read = partial(damaged_contents, self._store, blobs, known)
+        self._add(await anyio.to_thread.run_sync(read))
 
+    async def _report_unknown(self, hashes: list[bytes], where: str, pack_id: int | None) -> None:
+        for first in range(0, len(hashes), LOOKED_UP):
+            for blob_hash in await self._auditing.unknown(hashes[first : first + LOOKED_UP]):
+                name = blob_hash.hex()
+                detail, step = "a content that is not in the catalogue", f"{REPAIR} takes it in, if it is whole"
+                self._findings.add(Finding("unknown_blob", f"{where}{name}", detail, step, blob=name, pack_id=pack_id))
 
-async def _report_unknown(auditing: Auditing, hashes: list[bytes], where: str, findings: Findings) -> None:
-    for first in range(0, len(hashes), LOOKED_UP):
-        for blob_hash in await auditing.unknown(hashes[first : first + LOOKED_UP]):
-            detail, step = "a content that is not in the catalogue", "keep it: some medium may lack it"
-            findings.add(Finding("unknown_blob", f"{where}{blob_hash.hex()}", detail, step))
+    async def _some_contents(self, order: BlobOrder) -> None:
+        async for (pack_id, _), blobs in _groups(order):
+            self.compared.blobs += len(blobs)
+            if pack_id is not None:
+                self.compared.packs += 1
+                found = await anyio.to_thread.run_sync(audit_pack_rows, self._store, pack_id, blobs)
+            else:
+                self.compared.plain_files += len(blobs)
+                found = await anyio.to_thread.run_sync(_plain_rows, self._store, blobs)
+            self._add(found)
+            if not any(finding.kind == "pack_missing" for finding in found):
+                await self._read(blobs, found)
 
+    # ---- media
 
-async def _audit_some(store: StoreLayout, order: BlobOrder, findings: Findings, compared: _Compared) -> None:
-    async for (pack_id, _), blobs in _groups(order):
-        compared.blobs += len(blobs)
-        if pack_id is not None:
-            compared.packs += 1
-            found = await anyio.to_thread.run_sync(audit_pack_rows, store, pack_id, blobs)
-        else:
-            compared.plain_files += len(blobs)
-            found = await anyio.to_thread.run_sync(_plain_rows, store, blobs)
+    async def _medium(self, medium: RecordedMedium, work: Path) -> None:
+        self.compared.media += 1
+        if self._held.medium(medium.id):
+            self.busy.add(medium.medium_hash)
+            return
+        proof = await self._auditing.proof(medium.id)
+        found = stamp_findings(medium, proof)
+        rows = [bad_row(medium, row) for row in await self._auditing.bad_rows(medium.id)]
+        if not rows and not found:
+            rows = missing_rows(medium, proof)
+        files = await anyio.to_thread.run_sync(file_findings, medium)
+        differ = False
+        if self._deep and medium.archive_done is not None and not files:
+            files, differ = await audit_archive(self._database, medium, work)
+        if differ and not rows and not found:
+            rows = [differing_rows(medium)]
+        self._add([*found, *rows, *files])
+        if await self._auditing.summary_is_stale(medium.id):
+            self._findings.add(stale_summary(medium))
+
+    # ---- what belongs to no medium
+
+    async def _rest(self, work_dir: Path | None) -> None:
+        hashes, total = await self._auditing.unreferenced()
+        for blob_hash in hashes:
+            step = "nothing: it is found again when a medium with this content comes"
+            name = blob_hash.hex()
+            detail = "no file of any medium has this content"
+            self._findings.add(Finding("blob_unreferenced", name, detail, step, blob=name))
+        self._findings.count_more("blob_unreferenced", total - len(hashes))
+        for table, medium_id in await self._auditing.orphan_media():
+            detail = f"rows of medium {medium_id}, which is not in the catalogue"
+            self._findings.add(Finding("orphan_rows", table, detail, "keep them, ask for help"))
+        for batch in archive_batches(self._archive_dir):
+            media = await self._auditing.archived([medium_of(path) for path in batch])
+            self._add(await anyio.to_thread.run_sync(audit_archives, batch, media, frozenset(self.busy)))
+        self._add(await anyio.to_thread.run_sync(left_behind, self._store, work_dir))
+
+    def _add(self, found: Sequence[Finding]) -> None:
         for finding in found:
-            findings.add(finding)
+            self._findings.add(finding)
 
 
 def _plain_rows(store: StoreLayout, blobs: list[StoredBlob]) -> list[Finding]:
     return [finding for blob in blobs for finding in plain_findings(store, blob, plain_status(store, blob))]
 
 
-async def _audit_rest(auditing: Auditing, findings: Findings) -> None:
-    hashes, total = await auditing.unreferenced()
-    for blob_hash in hashes:
-        step = "nothing: it is found again when a medium with this content comes"
-        findings.add(Finding("blob_unreferenced", blob_hash.hex(), "no file of any medium has this content", step))
-    findings.count_more("blob_unreferenced", total - len(hashes))
-    for table, medium_id in await auditing.orphan_media():
-        detail = f"rows of medium {medium_id}, which is not in the catalogue"
-        findings.add(Finding("orphan_rows", table, detail, "keep them, ask for help"))
-
-
-async def _audit_medium(auditing: Auditing, medium: Medium, findings: Findings) -> None:
-    proof = await auditing.proof(medium.id)
-    for finding in _stamps(medium, proof):
-        findings.add(finding)
-    for row in await auditing.bad_rows(medium.id):
-        findings.add(_bad_row(medium, row))
-    recorded = await auditing.archive(medium.id)
-    for finding in await anyio.to_thread.run_sync(_files_of, medium, recorded):
-        findings.add(finding)
-
-
-def _stamps(medium: Medium, proof: Proof) -> list[Finding]:
-    found: list[tuple[str, str, str]] = []
-    if medium.enum_done is None:
-        if proof.nodes:
-            found.append(("unstamped_rows", f"{proof.nodes:,} inodes but no enum_done", f"{AGAIN}, with --replace"))
-        else:
-            found.append(("never_loaded", "its files were never listed", AGAIN))
-    elif not proof.nodes and not proof.knows_why_empty:
-        found.append(("stamped_empty", "enum_done is set, but there is not one inode", f"{AGAIN}, with --replace"))
-    if medium.copy_done is not None and proof.pending:
-        detail = f"copy_done is set, but {proof.pending:,} files have neither content nor a reason"
-        found.append(("stamped_incomplete", detail, AGAIN))
-    if medium.enum_done is not None and medium.copy_done is None and not proof.pending:
-        found.append(("complete_unstamped", "every file has its outcome, but copy_done is not set", AGAIN))
-    return [Finding(kind, medium.medium_hash, detail, step) for kind, detail, step in found]
-
-
-def _files_of(medium: Medium, recorded: RecordedArchive) -> list[Finding]:
-    where = medium.medium_hash
-    if not recorded.done:
-        if medium.image_path is None or _is_there(Path(medium.image_path)):
-            return []
-        detail = f"its image {medium.image_path} is gone, and there is no archive"
-        step = "nothing, if all its files are copied" if medium.copy_done else "find the image or read the medium again"
-        return [Finding("image_missing", where, detail, step)]
-    try:
-        size_bytes = Path(recorded.path or "").stat().st_size
-    except OSError as error:
-        detail, step = f"its archive {recorded.path}: {error.strerror}", f"restore it from a backup, or {AGAIN}"
-        return [Finding("archive_missing", where, detail, step)]
-    if size_bytes != recorded.size_bytes:
-        detail = f"its archive {recorded.path} has {size_bytes:,} bytes, {recorded.size_bytes or 0:,} are recorded"
-        return [Finding("archive_size", where, detail, f"restore it from a backup, or {AGAIN}")]
-    return []
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError:
-        return False
-    return True
-
-
-def _bad_row(medium: Medium, row: BadRow) -> Finding:
-    detail, step = _ROWS[row.kind]
-    path = f" {as_text(row.path)}" if row.path else ""
-    return Finding(row.kind, f"{medium.medium_hash} volume {row.volume} inode {row.ino}{path}", detail, step)
-
-
 def _may_live(attempt: OpenAttempt, held: Held) -> bool:
     # a pid proves nothing after a restart of the machine; a run that lives is connected to the database
     return held.run(attempt.run_id) or (attempt.medium_id is not None and held.medium(attempt.medium_id))
-
-
-def _abandoned(attempt: OpenAttempt) -> Finding:
-    where = f"{attempt.medium_hash or 'no medium'} {attempt.stage}"
-    detail = (
-        f"an attempt of {attempt.started_at:%Y-%m-%d %H:%M} by pid {attempt.pid} on {attempt.host} was never closed"
-    )
-    return Finding("attempt_open", where, detail, f"{AGAIN}: it is closed as interrupted")

@@ -7,14 +7,18 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from ntt.db.auditing import RecordedMedium
 from ntt.db.verifying import StoredBlob
-from ntt.operations.audit_packs import READ_AGAIN, wrong_mode
-from ntt.operations.findings import Finding
+from ntt.operations.audit_packs import HEAL, wrong_mode
+from ntt.operations.findings import REPAIR, Finding
 from ntt.store.layout import FILE_MODE, StoreLayout
 from ntt.store.scratch import leftovers
 
+LISTED_AT_ONCE = 1_000
+SWEPT = "`ntt repair` or the next run removes it"
 KEEP = "look at it; NTT did not make it, or lost its record"
 _HEX = frozenset("0123456789abcdef")
 
@@ -44,11 +48,11 @@ def plain_findings(layout: StoreLayout, blob: StoredBlob, status: os.stat_result
     """Is this plain blob there, of the right size and mode? `status` None: it is not."""
     path = layout.blob_path(blob.blob_hash)
     if status is None:
-        return [Finding("blob_missing", str(path), "is not there", f"restore it from a backup, or {READ_AGAIN}")]
+        return [Finding("blob_missing", str(path), "is not there", HEAL, blob=path.name)]
     found: list[Finding] = []
     if status.st_size != blob.size_bytes:
         detail = f"{status.st_size:,} bytes, {blob.size_bytes:,} are recorded"
-        found.append(Finding("blob_size", str(path), detail, f"restore it from a backup, or {READ_AGAIN}"))
+        found.append(Finding("blob_size", str(path), detail, HEAL, blob=path.name))
     if stat.S_IMODE(status.st_mode) != FILE_MODE:
         found.append(wrong_mode(path, status.st_mode))
     return found
@@ -96,31 +100,47 @@ def strangers(layout: StoreLayout) -> tuple[list[Finding], list[int]]:
 def left_behind(layout: StoreLayout, work: Path | None) -> list[Finding]:
     """Temp files and work folders whose process is gone; they are locked while it lives."""
     temps = [Path(item.path) for item in _listed(layout.tmp)]
-    step = "nothing: the next run removes it"
-    found = [Finding("temp_file", str(path), "its writer is gone", step) for path in temps if not _is_locked(path)]
+    found = [Finding("temp_file", str(path), "its writer is gone", SWEPT) for path in temps if not _is_locked(path)]
     if work is not None:
-        found += [Finding("work_folder", str(path), "its run has ended", step) for path in leftovers(work)]
+        found += [Finding("work_folder", str(path), "its run has ended", SWEPT) for path in leftovers(work)]
     return found
 
 
-def audit_archives(folder: Path, archived: Mapping[str, bool], busy: frozenset[str]) -> list[Finding]:
-    """Files of the archive folder against media: `archived` says of each medium hash whether it claims an archive."""
+def archive_batches(folder: Path) -> Iterator[list[Path]]:
+    """The files of the archive folder, a thousand at a time."""
+    try:
+        with os.scandir(folder) as found:
+            while batch := [Path(item.path) for item in islice(found, LISTED_AT_ONCE)]:
+                yield sorted(batch)
+    except FileNotFoundError:
+        return
+
+
+def medium_of(archive: Path) -> str:
+    """The hash of the medium that the name of an archive names, or what stands in its place."""
+    return archive.name.partition(".")[0]
+
+
+def audit_archives(files: Sequence[Path], media: Mapping[str, RecordedMedium], busy: frozenset[str]) -> list[Finding]:
+    """Files of the archive folder against the media that their names name."""
     found: list[Finding] = []
-    for item in _listed(folder):
-        medium_hash, _, ending = item.name.partition(".")
+    for path in files:
+        medium_hash, _, ending = path.name.partition(".")
         if medium_hash in busy:
             continue
+        medium = media.get(medium_hash)
         if ending == "tar.zst.part":
-            if not _is_locked(Path(item.path)):
-                step = "nothing: the next run removes it"
-                found.append(Finding("temp_file", item.path, "an archive that was not finished", step))
-        elif ending != "tar.zst" or medium_hash not in archived:
-            found.append(Finding("unknown_archive", item.path, "belongs to no medium of the catalogue", KEEP))
-        elif not archived[medium_hash]:
-            again = "run `ntt ingest` with the medium's image again: it is archived anew and compared"
-            found.append(Finding("archive_unstamped", item.path, "was never proven to be whole", again))
-        elif stat.S_IMODE(item.stat(follow_symlinks=False).st_mode) != FILE_MODE:
-            found.append(wrong_mode(Path(item.path), item.stat(follow_symlinks=False).st_mode))
+            if not _is_locked(path):
+                found.append(Finding("temp_file", str(path), "an archive that was not finished", SWEPT))
+        elif ending != "tar.zst" or medium is None:
+            step = "`ntt repair --from-archives` takes its medium back into the catalogue, if it is an archive of NTT's"
+            found.append(Finding("unknown_archive", str(path), "belongs to no medium of the catalogue", step))
+        elif medium.archive_done is None:
+            step = f"{REPAIR} reads it back, and stamps the medium if it is whole; else `ntt ingest` archives anew"
+            detail = "was never proven to be whole"
+            found.append(Finding("archive_unstamped", str(path), detail, step, medium_hash=medium_hash))
+        elif stat.S_IMODE(path.lstat().st_mode) != FILE_MODE:
+            found.append(wrong_mode(path, path.lstat().st_mode))
     return found
 
 

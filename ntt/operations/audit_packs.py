@@ -1,6 +1,6 @@
 """One pack file and the rows that claim its bytes -> what is missing, what is nobody's, what differs.
 
-Headers are read one after the other from the start, as tar does; contents are left to `ntt verify`.
+Headers are read one after the other from the start, as tar does; contents only by `ntt audit --deep` and `ntt verify`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ntt.db.auditing import RecordedPack
 from ntt.db.verifying import StoredBlob
 from ntt.operations.findings import Finding
 from ntt.store.layout import FILE_MODE, StoreLayout
+from ntt.store.mending import parsed_header
 from ntt.store.packs import BLOCK_BYTES, member_bytes, member_header
 
 SEAL_BYTES = 2 * BLOCK_BYTES
-READ_AGAIN = "ingest the images of the media that hold it again, with --replace"
-NAME_BYTES = 64
+HEAL = "restore it from a backup, or let `ntt repair` read it again from an image or archive that has it"
 
 
 @dataclass(slots=True)
@@ -37,20 +37,21 @@ def audit_pack(
     audit = PackAudit()
     path = layout.pack_path(pack_id)
     if recorded is None:
-        audit.findings.append(_of(path, "pack_unknown", "no pack of this number is recorded", "keep it, ask for help"))
+        step = "`ntt repair` takes its contents into the catalogue"
+        audit.findings.append(_of(path, pack_id, "pack_unknown", "no pack of this number is recorded", step))
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         if blobs or (recorded is not None and recorded.committed_bytes):
             detail = f"{error.strerror}; {len(blobs):,} contents were in it"
-            audit.findings.append(_of(path, "pack_missing", detail, f"restore it from a backup, or {READ_AGAIN}"))
+            audit.findings.append(_of(path, pack_id, "pack_missing", detail, HEAL))
         return audit
     try:
         status = os.fstat(fd)
         committed = recorded.committed_bytes if recorded is not None else status.st_size
         if recorded is not None and not written:
             audit.findings += _measured(path, status, recorded)
-        _Walk(fd, path, min(committed, status.st_size), audit).run(blobs)
+        _Walk(fd, path, pack_id, min(committed, status.st_size), audit).run(blobs)
     finally:
         os.close(fd)
     return audit
@@ -63,9 +64,9 @@ def audit_pack_rows(layout: StoreLayout, pack_id: int, blobs: Sequence[StoredBlo
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         detail = f"{error.strerror}; {len(blobs):,} contents of this medium were in it"
-        return [_of(path, "pack_missing", detail, f"restore it from a backup, or {READ_AGAIN}")]
+        return [_of(path, pack_id, "pack_missing", detail, HEAL)]
     try:
-        walk = _Walk(fd, path, os.fstat(fd).st_size, PackAudit())
+        walk = _Walk(fd, path, pack_id, os.fstat(fd).st_size, PackAudit())
         for blob in blobs:
             walk.claim(blob)
     finally:
@@ -80,19 +81,21 @@ def _measured(path: Path, status: os.stat_result, recorded: RecordedPack) -> lis
     expected = recorded.committed_bytes + (SEAL_BYTES if recorded.sealed else 0)
     if status.st_size < expected:
         detail = f"{status.st_size:,} bytes, {expected:,} are recorded"
-        found.append(_of(path, "pack_short", detail, f"restore it from a backup, or {READ_AGAIN}"))
+        found.append(_of(path, recorded.id, "pack_short", detail, HEAL))
     elif status.st_size > expected:
         detail = f"{status.st_size - expected:,} bytes lie behind the {expected:,} that are recorded"
-        found.append(_of(path, "pack_tail", detail, "nothing: the next copy into this pack cuts them off"))
+        step = "`ntt repair`, or the next copy into this pack, cuts them off"
+        found.append(_of(path, recorded.id, "pack_tail", detail, step))
     return found
 
 
 class _Walk:
     """From member to member of `[0, end)`; rows are met in order of their offsets."""
 
-    def __init__(self, fd: int, path: Path, end: int, audit: PackAudit) -> None:
+    def __init__(self, fd: int, path: Path, pack_id: int, end: int, audit: PackAudit) -> None:
         self._fd = fd
         self._path = path
+        self._pack_id = pack_id
         self._end = end
         self._at = 0
         self.audit = audit
@@ -119,33 +122,26 @@ class _Walk:
     def _unclaimed_until(self, end: int) -> None:
         while self._at < end:
             header = os.pread(self._fd, BLOCK_BYTES, self._at)
-            member = _parsed(header)
+            member = parsed_header(header)
             if member is None or self._at + member_bytes(member[1]) > end:
                 detail = f"bytes {self._at:,} to {end:,} are no member"
-                self.audit.findings.append(_of(self._path, "pack_gap", detail, "keep it, ask for help"))
+                step = "nothing, if nothing else of this pack is amiss: they belong to no content"
+                self.audit.findings.append(_of(self._path, self._pack_id, "pack_gap", detail, step))
                 self._at = end
                 return
             self.audit.unclaimed.append(member[0])
             self._at += member_bytes(member[1])
 
     def _differs(self, blob: StoredBlob, kind: str, detail: str) -> None:
-        where = f"{self._path.name} {blob.blob_hash.hex()}"
-        self.audit.findings.append(Finding(kind, where, detail, f"restore the pack from a backup, or {READ_AGAIN}"))
-
-
-def _parsed(header: bytes) -> tuple[bytes, int] | None:
-    """(hash, size) of a member's header; None when it is not one that NTT writes."""
-    try:
-        name, size = bytes.fromhex(header[:NAME_BYTES].decode("ascii")), int(header[124:135], 8)
-    except ValueError:
-        return None
-    return (name, size) if header == member_header(header[:NAME_BYTES], size) else None
+        name = blob.blob_hash.hex()
+        where = f"{self._path.name} {name}"
+        self.audit.findings.append(Finding(kind, where, detail, HEAL, blob=name, pack_id=self._pack_id))
 
 
 def wrong_mode(path: Path, mode: int) -> Finding:
     detail = f"its mode is {stat.S_IMODE(mode):04o} instead of {FILE_MODE:04o}"
-    return Finding("mode", str(path), detail, f"`chmod {FILE_MODE:04o}` it")
+    return Finding("mode", str(path), detail, f"`ntt repair` or `chmod {FILE_MODE:04o}`")
 
 
-def _of(path: Path, kind: str, detail: str, next_step: str) -> Finding:
-    return Finding(kind, str(path), detail, next_step)
+def _of(path: Path, pack_id: int, kind: str, detail: str, next_step: str) -> Finding:
+    return Finding(kind, str(path), detail, next_step, pack_id=pack_id)

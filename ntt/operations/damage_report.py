@@ -11,6 +11,7 @@ import msgspec
 from ntt.db.connection import Database
 from ntt.db.damage import Damage, LostPart, Unread
 from ntt.db.media import Medium
+from ntt.db.summary import COPYING
 from ntt.model import PassEnd, PassRecord, Stage
 from ntt.names import as_text, exact
 from ntt.operations.located import raw_path
@@ -18,7 +19,7 @@ from ntt.operations.located import raw_path
 NAMED = 5  # in a sentence
 LISTED = 1_000
 DIRECTORY = "directory"
-_NOT_OF_FILES = frozenset((Stage.IMAGE.value, Stage.IDENTIFY.value, "imaging"))
+_NOT_OF_FILES = frozenset((Stage.IMAGE.value, Stage.IDENTIFY.value, "imaging", "join", COPYING))
 HARMLESS = {
     "free": "in free space",
     "spare": "in second copies and journals",
@@ -103,13 +104,19 @@ class DamageReport(msgspec.Struct, frozen=True):
 class FileFacts(msgspec.Struct, frozen=True):
     """What became of the files. `remarks`: something was found that leaves a doubt whether all are listed.
 
-    `copies`: medium -> how many of the damaged files it seems to hold whole; None: nobody looked.
+    `copies`: medium -> how many of the damaged files it seems to hold whole; None: nobody looked. `doubtful`: so many
+    more may be damaged.
     """
 
     damaged: int
     failed: int
     remarks: bool
     copies: Mapping[str, int] | None = None
+    doubtful: int = 0
+
+    @property
+    def all_whole(self) -> bool:
+        return not (self.damaged or self.failed or self.doubtful)
 
 
 class _Found(msgspec.Struct, frozen=True):
@@ -203,7 +210,13 @@ def _unfinished(medium: Medium) -> str:
 def _verdict(unread: Unread, files: FileFacts, doubt: str) -> str:
     kinds = unread.bytes_by_kind()
     hit = [
-        f"{count:,} files are {word}" for count, word in ((files.damaged, "damaged"), (files.failed, "failed")) if count
+        f"{count:,} files {word}"
+        for count, word in (
+            (files.damaged, "are damaged"),
+            (files.failed, "are failed"),
+            (files.doubtful, "may be damaged"),
+        )
+        if count
     ]
     if doubt:
         return "; ".join([doubt, *hit])
@@ -219,12 +232,14 @@ def _verdict(unread: Unread, files: FileFacts, doubt: str) -> str:
 
 
 def _next_steps(medium: Medium, unread: Unread, files: FileFacts, passes: Sequence[PassRecord]) -> list[str]:
+    if medium.enum_done is None:
+        return ["run the same `ntt ingest` again: only what is listed tells which of its files are hit"]
     steps = ["run the same `ntt ingest` again to go on"] if _unfinished(medium) else []
     for medium_hash, count in sorted((files.copies or {}).items(), key=lambda held: (-held[1], held[0]))[:NAMED]:
         steps.append(f"{count:,} of the damaged files may be whole on medium {medium_hash[:8]}: see each file")
-    if files.copies is None and files.damaged:
+    if files.copies is None and (files.damaged or files.doubtful):
         steps.append(f"`ntt problems {medium.medium_hash[:8]}` looks for whole copies of damaged files on other media")
-    if not unread.harmless or files.damaged or files.failed:
+    if not unread.harmless or not files.all_whole:
         steps += _read_again(passes)
     elif passes and unread.bytes_by_kind().keys() - {"run_out"}:
         steps.append(f"nothing for the files; `{_command(passes[-1], '--free-space')}` reads the rest too")

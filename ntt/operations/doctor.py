@@ -153,10 +153,10 @@ async def _mounts() -> list[Check]:
     present = ", ".join(sorted(here.programs)) or "none"
     install = f"`apt install {' '.join(sorted({driver.package for driver in drivers}))}`" if drivers else ""
     if not here.fuse:
-        return [
-            found,
-            Check("mount programs", State.WARNING, purpose, "this user may not open /dev/fuse", "run as root"),
-        ]
+        why, step = "this user may not open /dev/fuse", "run NTT as root"
+        if os.geteuid() == 0:
+            why, step = "/dev/fuse does not work: the kernel's module is not loaded", "`modprobe fuse`"
+        return [found, Check("mount programs", State.WARNING, purpose, why, step)]
     state = State.WARNING if len(drivers) == len(DRIVERS) else State.OK
     return [found, Check("mount programs", state, purpose, present, install)]
 

@@ -46,7 +46,7 @@ class MediumReport(msgspec.Struct, frozen=True):
     """One medium of `ntt ingest --json`. Counts are of the catalogue, `stored`/`known` of this run.
 
     `unread`: how many of the unread bytes concern what (`ntt.db.damage.Unread`). `files_whole`: none of them concern
-    a file or a listing.
+    a file or a listing. `doubtful`: so many of the damaged files may be whole, but nothing tells whether they are.
     """
 
     medium_hash: str
@@ -64,7 +64,7 @@ class MediumReport(msgspec.Struct, frozen=True):
     stored: int
     stored_bytes: int
     known: int
-    damaged: int
+    damaged: int  # those in doubt among them
     failed: int
     pending: int
     problems: tuple[str, ...]
@@ -75,6 +75,7 @@ class MediumReport(msgspec.Struct, frozen=True):
     unread: dict[str, int] = {}
     files_whole: bool = True
     damage: DamageReport | None = None
+    doubtful: int = 0
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -99,12 +100,16 @@ async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
     unread = await Damage(database).unread(medium.id)
     if medium.unread_bytes > total(unread.run_out):  # which alone are no problem
         problems.append(f"{medium.unread_bytes:,} bytes of the medium were not read{of_which(unread)}")
-    if counts.damaged:
-        problems.append(f"{counts.damaged:,} files are damaged: parts of them were not read")
+    if counts.damaged > counts.doubtful:
+        problems.append(f"{counts.damaged - counts.doubtful:,} files are damaged: parts of them were not read")
+    if counts.doubtful:
+        problems.append(f"{counts.doubtful:,} files may be damaged: they were stored as they were read")
     if counts.failed:
         problems.append(f"{counts.failed:,} files could not be stored")
     recorded, _ = await Reporting(database).problems(medium.id)
-    facts_of_files = FileFacts(counts.damaged, counts.failed, leave_doubt(recorded))
+    facts_of_files = FileFacts(
+        counts.damaged - counts.doubtful, counts.failed, leave_doubt(recorded), doubtful=counts.doubtful
+    )
     archive = medium.archive_path if medium.archive_done else None
     if archive is not None and not Path(archive).is_file():
         problems.append(f"the archive {archive} is gone: ingest the image again to archive it")
@@ -142,4 +147,5 @@ async def medium_report(database: Database, facts: RunFacts) -> MediumReport:
         unread=unread.bytes_by_kind(),
         files_whole=unread.harmless and not counts.damaged and not counts.failed,
         damage=await damage_report(database, medium, unread, facts_of_files),
+        doubtful=counts.doubtful,
     )

@@ -21,6 +21,7 @@ from ntt.errors import UsageError
 from ntt.names import printable
 from ntt.operations.located import Located, located
 from ntt.operations.staging import Allowed, Staging
+from ntt.operations.substitutes import Substitutes
 from ntt.operations.tally import Note, Tally
 from ntt.store.layout import StoreLayout
 
@@ -31,7 +32,8 @@ ADVANCE_BYTES = 8 << 20
 class RestoreReport(msgspec.Struct, frozen=True):
     """`failed`: no content to restore; `skipped`: left out by rule; `altered`: restored, but not quite as it was.
 
-    `damaged` files were restored as they are stored, with ranges that could not be read from the medium.
+    `damaged` files were restored as they are stored, with ranges that could not be read from the medium; `replaced`
+    ones with the content of a whole file that agrees with all that was read of them.
     Each list ends after 10,000; its `_total` counts all. `bytes` are those of `files`, hard links not among them.
     """
 
@@ -51,11 +53,14 @@ class RestoreReport(msgspec.Struct, frozen=True):
     failed_total: int
     altered: tuple[Located, ...]
     altered_total: int
+    replaced: tuple[Located, ...] = ()
+    replaced_total: int = 0
 
     @property
     def complete(self) -> bool:
         """Is everything there, whole and as it was?"""
-        return not (self.skipped_total or self.damaged_total or self.failed_total or self.altered_total)
+        odd = self.skipped_total, self.damaged_total, self.failed_total, self.altered_total, self.replaced_total
+        return not any(odd)
 
 
 class _Listed:
@@ -83,19 +88,22 @@ async def restore(
     devices: bool,
     setuid: bool,
     advance: Callable[[int, int], None],
+    clean_copies: bool = False,
 ) -> RestoreReport:
     """Restores `medium`, or what matches the glob `pattern` by its path in its volume (`*` also crosses `/`).
 
-    A directory that matches brings all that is in it. DEST must not exist or be empty (UsageError); it shows
-    nothing until all contents are there, and is empty again when that fails. `advance` gets files and bytes so
-    far. StoreError when DEST takes no more.
+    A directory that matches brings all that is in it. With `clean_copies` a damaged file gets the content of a whole
+    one, if exactly one agrees with all that was read of it; the report names each. DEST must not exist or be empty
+    (UsageError); it shows nothing until all contents are there, and is empty again when that fails. `advance` gets
+    files and bytes so far. StoreError when DEST takes no more.
     """
+    substitutes = Substitutes(database, store, medium.id) if clean_copies else None
     fd, made = await anyio.to_thread.run_sync(_open_destination, destination)
     try:
         async with restore_plan(database, medium.id, None if pattern is None else _matcher(pattern)) as plan:
             staging = await anyio.to_thread.run_sync(Staging, fd, store, Allowed(devices, setuid), _teller(advance))
             try:
-                report = await _restore(plan, staging, medium, destination)
+                report = await _restore(plan, staging, medium, destination, substitutes)
             finally:
                 staging.close()
     except BaseException:
@@ -109,15 +117,18 @@ async def restore(
     return report
 
 
-async def _restore(plan: RestorePlan, staging: Staging, medium: Medium, destination: Path) -> RestoreReport:
+async def _restore(
+    plan: RestorePlan, staging: Staging, medium: Medium, destination: Path, substitutes: Substitutes | None
+) -> RestoreReport:
     several = await plan.roots() > 1
-    lists = {kind: _Listed() for kind in ("skipped", "damaged", "failed", "altered")}
+    lists = {kind: _Listed() for kind in ("skipped", "damaged", "failed", "altered", "replaced")}
     targets: dict[int, str] = {}
     settle = partial(_settle_notes, plan, staging.tally, lists, several)
     try:
         async for ids in plan.directory_ids():
             await anyio.to_thread.run_sync(staging.make_directories, ids)
-        async for entries in plan.entries():
+        async for planned in plan.entries():
+            entries = planned if substitutes is None else await substitutes.put_in(planned)
             await anyio.to_thread.run_sync(staging.place, entries)
             await settle()
     except BaseException:
@@ -135,7 +146,10 @@ async def _restore(plan: RestorePlan, staging: Staging, medium: Medium, destinat
 
 
 async def _settle_notes(plan: RestorePlan, tally: Tally, lists: dict[str, _Listed], several: bool) -> None:
-    waiting = {"skipped": tally.skipped, "damaged": tally.damaged, "failed": tally.failed, "altered": tally.altered}
+    waiting = {
+        "skipped": tally.skipped, "damaged": tally.damaged, "failed": tally.failed, "altered": tally.altered,
+        "replaced": tally.replaced,
+    }  # fmt: skip
     keys = {(n.volume, n.parent_ino) for kind, notes in waiting.items() if lists[kind].total < LISTED for n in notes}
     above = await plan.directory_paths(keys)
     prefixes = {volume: b"volume-%d/" % volume for volume, _ in keys} if several else {}
@@ -162,6 +176,8 @@ def _report(medium: Medium, destination: Path, tally: Tally, lists: dict[str, _L
         failed_total=lists["failed"].total,
         altered=tuple(lists["altered"].kept),
         altered_total=lists["altered"].total,
+        replaced=tuple(lists["replaced"].kept),
+        replaced_total=lists["replaced"].total,
     )
 
 

@@ -28,6 +28,7 @@ LONGEST_NAME_BYTES = 255
 DUPLICATES_LIMIT = 1_000
 HOLE_BYTES = 64 << 10
 _ZEROS = bytes(HOLE_BYTES)
+NO_TARGET = "the target of this link is empty: it was not read, or the medium holds none"
 _UNFIT_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -95,6 +96,8 @@ class Staging:
         kind = stat.S_IFMT(attributes.mode)
         if kind == stat.S_IFREG:
             made = self._file(entry, directory_id, attributes)
+        elif kind == stat.S_IFLNK and not entry.link_target:  # symlink(2) takes none
+            self.tally.failed.append(note_of(entry, NO_TARGET))
         elif kind == stat.S_IFLNK:
             made = self._node(
                 entry, directory_id, attributes, lambda path: os.symlink(entry.link_target, path, dir_fd=self._fd)
@@ -147,6 +150,8 @@ class Staging:
         finally:
             os.close(fd)
         self.tally.files += 1
+        if entry.taken_from:
+            self.tally.replaced.append(note_of(entry, entry.taken_from))
         if entry.status == "d":
             self.tally.damaged.append(note_of(entry, entry.reason or "parts could not be read from the medium"))
         return path

@@ -9,8 +9,20 @@ import msgspec
 
 from ntt.db.connection import Database
 from ntt.db.media import Media, Medium
-from ntt.db.reporting import Counts, MediumSummary, Reporting, Sighting, StageAttempt
+from ntt.db.reporting import (
+    EVERYTHING,
+    STATES,
+    Choice,
+    Counts,
+    Inserted,
+    MediumSummary,
+    Reporting,
+    Sighting,
+    StageAttempt,
+)
+from ntt.errors import UsageError
 from ntt.model import Volume
+from ntt.names import printable
 
 
 class MediumLine(msgspec.Struct, frozen=True):
@@ -56,14 +68,17 @@ class MediumStatus(msgspec.Struct, frozen=True):
     pending: int
     volumes: tuple[Volume, ...]
     stages: tuple[StageAttempt, ...]
+    insertions: tuple[Inserted, ...]
     sightings: tuple[Sighting, ...]
     worked_on_by: str | None
     next_action: str
 
 
-async def media_list(database: Database) -> MediaList:
-    """Every medium, oldest first."""
-    return MediaList(tuple(_line(summary) for summary in await Reporting(database).media()))
+async def media_list(database: Database, choice: Choice = EVERYTHING) -> MediaList:
+    """Those that are meant, oldest first. UsageError for a state that there is not."""
+    if choice.state is not None and choice.state not in STATES:
+        raise UsageError(f"{printable(choice.state)} is no state", f"there are {', '.join(STATES)}")
+    return MediaList(tuple(_line(summary) for summary in await Reporting(database).media(choice)))
 
 
 async def medium_status(database: Database, medium: Medium) -> MediumStatus:
@@ -94,6 +109,7 @@ async def medium_status(database: Database, medium: Medium) -> MediumStatus:
         pending=counts.pending,
         volumes=await Media(database).volumes(medium.id),
         stages=stages,
+        insertions=tuple(await reporting.insertions(medium.id)),
         sightings=tuple(await reporting.sightings(medium.id)),
         worked_on_by=holder,
         next_action=f"wait: {holder} works on it" if holder else action,

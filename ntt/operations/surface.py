@@ -67,7 +67,10 @@ class ByKind(msgspec.Struct, frozen=True):
 
 
 class LostFile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A file that is not whole; `lost_bytes` are those of the whole file, or of one part of the surface."""
+    """A file that is not whole; `lost_bytes` are those of the whole file, or of one part of the surface.
+
+    None of one that is in doubt: it may be whole, but nothing tells whether it is.
+    """
 
     path: str
     volume: int
@@ -138,6 +141,7 @@ class SurfaceMap(msgspec.Struct, frozen=True):
     structures_total: int
     structures: tuple[LostPiece, ...]
     cells: tuple[SurfaceCell, ...]
+    is_listed: bool = True  # until it is, nobody knows what the unread bytes are of
 
     @property
     def rescued_percent(self) -> str:
@@ -152,7 +156,11 @@ class SurfaceMap(msgspec.Struct, frozen=True):
         told = (
             (not self.has_map, "no map came with the image: all that it holds counts as read"),
             (
-                not self.is_copied and self.bytes.unread > 0,
+                not self.is_listed and self.bytes.unread > 0,
+                "it is not listed yet: which of its files are hit is not known; run `ntt ingest` again",
+            ),
+            (
+                self.is_listed and not self.is_copied and self.bytes.unread > 0,
                 "its files are not all copied yet: which of them are hit is not fully known",
             ),
             (self.unplaced_files > 0, f"where {unplaced} hit is not known: not in the picture"),
@@ -200,6 +208,7 @@ def surface_map(surface: MediumSurface, plot: Plot, paths: Mapping[Key, bytes]) 
         structures_total=len(surface.structures),
         structures=tuple(names.piece(at, total(surface.structures[at][1].ranges)) for at in structures),
         cells=tuple(_cell(plot, part, names) for part in range(plot.parts.count)),
+        is_listed=medium.enum_done is not None,
     )
 
 

@@ -42,6 +42,7 @@ class Tally:
     damaged: list[Note] = field(default_factory=list)
     failed: list[Note] = field(default_factory=list)
     altered: list[Note] = field(default_factory=list)
+    replaced: list[Note] = field(default_factory=list)
 
 
 def words_of(error: Exception) -> str:

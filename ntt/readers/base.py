@@ -21,35 +21,49 @@ class ImageSource:
         self.fd = fd
         self.size_bytes = os.lseek(fd, 0, os.SEEK_END)
         self.unread = unread
+        self._fault: OSError | None = None
+
+    def take_fault(self) -> OSError | None:
+        """The last error since this was asked: what a library makes of it does not tell any more."""
+        fault, self._fault = self._fault, None
+        return fault
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes at `offset`; zeros beyond the end and wherever the medium was not read.
 
-        OSError if the file cannot be read.
+        OSError if the file cannot be read; what was not read from the medium is not tried.
         """
         if offset >= self.size_bytes:  # the system takes no number beyond 2**63
             return bytes(length)
+        holes = within(self.unread, offset, min(offset + length, self.size_bytes)) if self.unread else ()
+        if not holes:
+            return self._stored(offset, length)
+        # an image that was used before may hold anything where its map says unread
+        parts: list[bytes] = []
+        at = offset
+        for start, end in (*holes, (offset + length, offset + length)):
+            if at < start:
+                parts.append(self._stored(at, start - at))
+            parts.append(bytes(end - start))
+            at = end
+        return b"".join(parts)
+
+    def _stored(self, offset: int, length: int) -> bytes:
         parts: list[bytes] = []
         missing, at = length, offset
         while missing > 0:
-            part = os.pread(self.fd, missing, at)
+            try:
+                part = os.pread(self.fd, missing, at)
+            except OSError as error:
+                self._fault = error
+                raise
             if not part:
                 parts.append(bytes(missing))
                 break
             parts.append(part)
             missing -= len(part)
             at += len(part)
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        holes = within(self.unread, offset, min(offset + length, self.size_bytes)) if self.unread else ()
-        return _zeroed(data, offset, holes) if holes else data
-
-
-def _zeroed(data: bytes, offset: int, holes: Ranges) -> bytes:
-    # an image that was used before may hold anything where its map says unread
-    cleaned = bytearray(data)
-    for start, end in holes:
-        cleaned[start - offset : end - offset] = bytes(end - start)
-    return bytes(cleaned)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class VolumeReader(Protocol):

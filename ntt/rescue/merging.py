@@ -15,12 +15,14 @@ from pathlib import Path
 import anyio.to_thread
 
 from ntt.errors import MediumError, StoreError
+from ntt.identity import is_informative
 from ntt.ranges import Range, Ranges, difference, intersection, normalised, total
 from ntt.rescue.source import Source, SourceKind
 from ntt.rescue.working import WorkingImage, WorkingImages
 from ntt.tools.mapfile import Mapfile, best_of, mapfile_of, mapfile_text, with_status
 
 WINDOW_BYTES = 1 << 20
+DIFFERENT = 0.01  # of what two passes both read and is not empty: more than this that differs, and they are two media
 SECTOR_BYTES = 512
 DISC_SECTOR_BYTES = 2048
 _NOT_HERE = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # copy_file_range: between these two files
@@ -38,21 +40,28 @@ class Pass:
 class Merged:
     """The map of the new image; `disagreements` are sectors that both passes read, differently.
 
-    `both_bytes`: how much both have read.
+    `both_bytes`: how much both have read. `objection`: why these are two media, empty if they may be one.
     """
 
     mapfile: Mapfile
     disagreements: Ranges
     both_bytes: int
+    objection: str = ""
 
 
 async def merged(
-    images: WorkingImages, first: Path, first_unread: Ranges, second: Path, second_unread: Ranges, size_bytes: int
-) -> tuple[WorkingImage, Ranges, int]:
-    """A new image in work, held; what the two disagree about, and how many bytes both have read.
+    images: WorkingImages,
+    first: Path,
+    first_unread: Ranges,
+    second: Path,
+    second_unread: Ranges,
+    size_bytes: int,
+    telltale: Ranges = (),
+) -> tuple[WorkingImage, Merged]:
+    """A new image in work, held, and what came of it.
 
-    `size_bytes`: the medium's, at least the larger image's. MediumError when an image cannot be read, StoreError when
-    there is no room for the new one; nothing is left then.
+    `size_bytes`: the medium's, at least the larger image's. `telltale`: where the medium says what it is. MediumError
+    when an image cannot be read or these are two media, StoreError when there is no room; nothing is left then.
     """
     passes = []
     for path, unread in ((first, first_unread), (second, second_unread)):
@@ -62,12 +71,14 @@ async def merged(
     sector_bytes = SECTOR_BYTES if not _is_disc(first) else DISC_SECTOR_BYTES
     working = images.new(Source(second, SourceKind.FILE, size_bytes, sector_bytes, direct=False))
     try:
-        result = await anyio.to_thread.run_sync(merge_into, one, two, working.descriptor, sector_bytes)
+        result = await anyio.to_thread.run_sync(merge_into, one, two, working.descriptor, sector_bytes, telltale)
+        if result.objection:
+            raise MediumError(f"{result.objection}: these are two media", "ingest it without --same-as")
         working.put_map(result.mapfile)
     except BaseException:
         working.remove()
         raise
-    return working, result.disagreements, result.both_bytes
+    return working, result
 
 
 def merge(first: Pass, second: Pass, image: Path, map_path: Path, sector_bytes: int = SECTOR_BYTES) -> Merged:
@@ -93,7 +104,7 @@ def merge(first: Pass, second: Pass, image: Path, map_path: Path, sector_bytes: 
     return result
 
 
-def merge_into(first: Pass, second: Pass, target: int, sector_bytes: int) -> Merged:
+def merge_into(first: Pass, second: Pass, target: int, sector_bytes: int, telltale: Ranges = ()) -> Merged:
     """Fills the empty file `target`, which is durable on return; each byte that both have read is read once.
 
     Where possible the bytes are shared with the passes instead of copied. MediumError when a pass cannot be read,
@@ -109,7 +120,8 @@ def merge_into(first: Pass, second: Pass, target: int, sector_bytes: int) -> Mer
         both = intersection(by_one, by_two)
         disagreements = _disagreements(one, two, both, sector_bytes)
         trusted = with_status(best, disagreements, "-") if disagreements else best
-        return Merged(trusted, disagreements, total(both))
+        objection = _objection(one, two, both, disagreements, telltale) if disagreements else ""
+        return Merged(trusted, disagreements, total(both), objection)
     finally:
         for fd in (one, two):
             if fd >= 0:
@@ -178,6 +190,37 @@ def _disagreements(one: int, two: int, both: Ranges, sector_bytes: int) -> Range
             if left != right:
                 found += _differing_sectors(left, right, at, sector_bytes)
     return intersection(normalised(found), both)
+
+
+def _objection(one: int, two: int, both: Ranges, disagreements: Ranges, telltale: Ranges) -> str:
+    """Empty sectors agree on any two media of a kind: they do not count."""
+    told = intersection(disagreements, telltale)
+    if told:
+        return f"they differ at byte {told[0][0]:,}, where a medium says what it is"
+    differing = total(disagreements)
+    enough = int(differing / DIFFERENT)
+    telling = _telling_bytes(one, two, both, enough)
+    if telling >= enough:
+        return ""
+    return f"{differing:,} of the {telling:,} bytes that both have read, empty sectors left out, differ"
+
+
+def _telling_bytes(one: int, two: int, both: Ranges, enough: int) -> int:
+    """Of sectors that are not one repeated byte in either; counted no further than `enough`."""
+    found = 0
+    for start, end in both:
+        for at in range(start, end, WINDOW_BYTES):
+            stop = min(at + WINDOW_BYTES, end)
+            left, right = _read(one, at, stop), _read(two, at, stop)
+            if left == right and not is_informative(left):
+                continue
+            for low in range(0, stop - at, SECTOR_BYTES):
+                high = min(low + SECTOR_BYTES, stop - at)
+                if is_informative(left[low:high]) or is_informative(right[low:high]):
+                    found += high - low
+            if found >= enough:
+                return found
+    return found
 
 
 def _differing_sectors(left: bytes, right: bytes, at: int, sector_bytes: int) -> list[Range]:

@@ -34,12 +34,14 @@ def further_passes(source: Source, effort: Effort, attempt: int) -> tuple[Flags,
     """What is tried, in this order, with unread bytes; `attempt` counts from 1 how often this was done with them.
 
     `quick`: all is read once, each time, and the edges of what is bad are found. `normal`: down to every sector, and
-    once more. `deep`: then backwards, thrice each, past the kernel's cache where the source lets it, from the edges
-    again. From the second attempt on the sectors that failed are tried at once, every other time from behind.
+    once more. `deep`: then backwards, thrice each, from the edges again. From the second attempt on the sectors that
+    failed are tried at once, every other time from behind. All of them go past the kernel's cache where the source lets
+    them: it reads pages of 4 KiB, and one bad sector in a page costs the good ones beside it.
     """
-    copied = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True)
-    once_more = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True, retries=RETRIES)
-    scraped = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True, scrape=True, retries=RETRIES)
+    direct = source.direct
+    copied = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True, direct=direct)
+    once_more = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True, retries=RETRIES, direct=direct)
+    scraped = _flags(source, copy_passes=_ALL_COPY_PASSES, trim=True, scrape=True, retries=RETRIES, direct=direct)
     again = _flags(
         source,
         copy_passes=_ALL_COPY_PASSES,
@@ -47,7 +49,7 @@ def further_passes(source: Source, effort: Effort, attempt: int) -> tuple[Flags,
         scrape=True,
         retries=RETRIES if effort is not Effort.DEEP else DEEP_RETRIES,
         reverse=attempt % 2 == 0,
-        direct=source.direct and effort is Effort.DEEP,
+        direct=direct,
     )
     backwards = _flags(
         source,
@@ -56,7 +58,7 @@ def further_passes(source: Source, effort: Effort, attempt: int) -> tuple[Flags,
         scrape=True,
         retries=DEEP_RETRIES,
         reverse=attempt % 2 == 1,
-        direct=source.direct,
+        direct=direct,
         retrim=True,
     )
     match effort:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ntt.errors import MediumError
 from ntt.ranges import Range, Ranges, difference, normalised
-from ntt.rescue.resuming import spread
+from ntt.rescue.comparing import spread
 from ntt.rescue.source import Source, pieces_of, probe
 from ntt.rescue.working import WorkingImage
 from ntt.tools.mapfile import Mapfile, with_status

@@ -13,6 +13,7 @@ from dataclasses import replace
 import anyio.to_thread
 
 from ntt.model import PassEnd, PassRecord
+from ntt.names import storable
 from ntt.progress import Stop
 from ntt.ranges import Ranges, intersection, total
 from ntt.rescue.hashing import PrefixHash
@@ -63,7 +64,7 @@ async def run_pass(
         end, detail, after = PassEnd.FINISHED, "", before
     record = PassRecord(
         name=name,
-        source=str(source.path),
+        source=storable(str(source.path)),
         began_s=began_s,
         seconds=time.monotonic() - started,
         wanted_bytes=total(wanted),

@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -21,6 +22,7 @@ from ntt.model import PassEnd
 from ntt.progress import Stop
 from ntt.ranges import Ranges, difference, intersection, normalised, total
 from ntt.rescue.hashing import PrefixHash
+from ntt.rescue.naming import plain_names
 from ntt.rescue.presence import FAILED, Blame, Gone, rescued_bytes, why_gone
 from ntt.rescue.source import Source
 from ntt.rescue.stops import Count, Limits, StopRules
@@ -93,17 +95,10 @@ class Watch:
         image = orders.image
         if self._hasher is not None:
             self._hasher.begins(_prefix(self._before))
-        domain = image.domain_path if orders.domain is not None else None
-        argv = rescue_argv(orders.source.path, image.path, image.map_path, orders.flags, domain, await _version())
+        version = await _version()
         self._map_stamp = _stamp(image)
         self._teller.begin()
-        environment = {**os.environ, "LC_ALL": "C"}
-        async with (
-            proc.running(
-                argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, grace_s=orders.limits.grace_s
-            ) as child,
-            anyio.create_task_group() as readers,
-        ):
+        async with self._ddrescue(version) as child, anyio.create_task_group() as readers:
             readers.start_soon(self._listen, child.process.stdout)
             readers.start_soon(self._collect, child.process.stderr)
             why = await self._why_to_end()
@@ -114,6 +109,24 @@ class Watch:
                     child.signal_session(signal.SIGKILL)
                 readers.cancel_scope.cancel()
         return why or self._why_it_ended()
+
+    @asynccontextmanager
+    async def _ddrescue(self, version: tuple[int, int]) -> AsyncIterator[proc.Child]:
+        orders, image = self._orders, self._orders.image
+        with plain_names(orders.source.path, image.path.parent) as names:
+            domain = names.of(image.domain_path) if orders.domain is not None else None
+            argv = rescue_argv(
+                names.source, names.of(image.path), names.of(image.map_path), orders.flags, domain, version
+            )
+            async with proc.running(
+                argv,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "LC_ALL": "C"},
+                pass_fds=names.descriptors,
+                grace_s=orders.limits.grace_s,
+            ) as child:
+                yield child
 
     def _why_it_ended(self) -> tuple[PassEnd, str]:
         complaints = self._complaints.decode(errors="replace").strip().splitlines()
@@ -130,6 +143,8 @@ class Watch:
         """After `run`: the map that counts. If the source is gone, what it failed to give at last is not held bad."""
         image, limits = self._orders.image, self._orders.limits
         after = await anyio.to_thread.run_sync(image.mapfile)
+        if image.has_lost_map:
+            return PassEnd.FAILED, "the map that ddrescue wrote cannot be read", after
         self._blame.saved(after)
         gone = await why_gone(self._orders.source, image, self._read_in(after), limits.check_s)
         if gone is not None:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import time
@@ -20,17 +19,24 @@ import msgspec
 
 from ntt.errors import BusyError, MediumError, StoreError, UsageError
 from ntt.model import PassRecord
-from ntt.ranges import Ranges, difference
+from ntt.names import storable
+from ntt.ranges import Ranges, difference, total
+from ntt.rescue.durable import is_file, locked, put, sync
 from ntt.rescue.source import Source, SourceKind
 from ntt.tools.mapfile import Mapfile, mapfile_of, mapfile_text, parse_mapfile
 
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _ZEROS = bytes(1 << 20)
+_TOLD_APART = 64
 _RESERVE_BYTES = 16 << 20  # for maps, and what the file system itself needs
 
 
 class WorkingState(msgspec.Struct, frozen=True):
-    """What is known of the medium besides its image and map; `created_s` is seconds from 1970 UTC."""
+    """What is known of the medium besides its image and map; `created_s` is seconds from 1970 UTC.
+
+    `told_apart`: bytes at which another medium, that was taken for this one, gave something else. `disputed`: where
+    two passes read differently.
+    """
 
     source: str
     kind: SourceKind
@@ -41,6 +47,8 @@ class WorkingState(msgspec.Struct, frozen=True):
     let_go: bool = False  # it is read no more: what is left to do needs no medium
     passing: bool = False  # to be deleted once its archive is proven
     passes: tuple[PassRecord, ...] = ()
+    told_apart: tuple[int, ...] = ()
+    disputed: Ranges = ()
 
 
 class WorkingImage:
@@ -109,6 +117,21 @@ class WorkingImage:
         saved = None if self._state.passes or self._state.medium_hash else self.saved_map()
         return saved is not None and not saved.rescued
 
+    @property
+    def has_lost_map(self) -> bool:
+        """No map says what was read, though something was: nobody may take it for an image of nothing."""
+        if self.saved_map() is not None:
+            return False
+        kept = self._map_in(self.kept_map_path)
+        return (kept is None or not kept.rescued) and self._has_data()
+
+    def _has_data(self) -> bool:
+        try:
+            os.lseek(self._lock, 0, os.SEEK_DATA)
+        except OSError as error:
+            return error.errno != errno.ENXIO  # then there is none
+        return True
+
     def mapfile(self) -> Mapfile:
         """What was read so far. ddrescue writes its map in place: if that was cut short, the last whole one counts."""
         return self.saved_map() or self._map_in(self.kept_map_path) or mapfile_of((), self.size_bytes)
@@ -126,19 +149,19 @@ class WorkingImage:
         mapfile = self._parsed(text, self.map_path.name)
         if mapfile is not None:
             with suppress(OSError):  # a full disk ends the pass by itself
-                _replace(self.kept_map_path, text, durable=False)
+                put(self.kept_map_path, text, durable=False)
         return mapfile
 
     def put_map(self, mapfile: Mapfile) -> None:
         """The map from now on; durable on return. Only while no ddrescue runs on it."""
         text = mapfile_text(mapfile).encode()
-        _replace(self.kept_map_path, text)
-        _replace(self.map_path, text)
+        put(self.kept_map_path, text)
+        put(self.map_path, text)
 
     def record(self, record: PassRecord) -> None:
         """Image and map are durable first, then the record of the pass that made them. StoreError: no space for it."""
         os.fsync(self._lock)
-        _sync(self.map_path)
+        sync(self.map_path)
         state = msgspec.structs.replace(self._state, passes=(*self._state.passes, record))
         try:
             self.save(state)
@@ -152,12 +175,29 @@ class WorkingImage:
             except OSError:
                 raise StoreError(f"no space is left for {self.state_path}", "make room and run it again") from error
 
+    def take_back(self, known: Mapfile, at: int, record: PassRecord) -> None:
+        """What was read beyond `known` does not count, nor is it kept; durable on return.
+
+        `at`: the byte by which it is seen that it is of another medium; `record` stands in the last one's place.
+        """
+        foreign = difference(self.mapfile().rescued, known.rescued)
+        self.put_map(known)
+        self.forget(foreign)
+        os.fsync(self._lock)
+        told_apart = (*(one for one in self._state.told_apart if one != at), at)[-_TOLD_APART:]
+        passes = (*self._state.passes[:-1], record)
+        self.save(msgspec.structs.replace(self._state, passes=passes, told_apart=told_apart))
+
     def made_by(self, passes: tuple[PassRecord, ...]) -> None:
         """It holds what these passes over another image have read; durable on return."""
         self.save(msgspec.structs.replace(self._state, passes=passes))
 
-    def identified(self, medium_hash: str) -> None:
-        """The medium's identity is known from now on, durable on return."""
+    def disputes(self, ranges: Ranges) -> None:
+        """Two passes read these bytes differently; durable on return."""
+        self.save(msgspec.structs.replace(self._state, disputed=ranges))
+
+    def identified(self, medium_hash: str | None) -> None:
+        """The medium's identity is known from now on, or None: not any more. Durable on return."""
         self.save(msgspec.structs.replace(self._state, medium_hash=medium_hash))
 
     def needs_medium(self, needs: bool, *, passing: bool | None = None) -> None:
@@ -173,7 +213,10 @@ class WorkingImage:
 
     def require_space(self) -> None:
         """StoreError when what is still to be written does not fit."""
-        missing = self.size_bytes - os.fstat(self._lock).st_blocks * 512 + _RESERVE_BYTES
+        missing = min(self.size_bytes - os.fstat(self._lock).st_blocks * 512, total(self.mapfile().unread))
+        if missing <= 0:
+            return
+        missing += _RESERVE_BYTES
         space = os.statvfs(self.path.parent)
         free = space.f_bavail * space.f_frsize
         if missing > free:
@@ -201,14 +244,14 @@ class WorkingImage:
     def _parsed(self, text: bytes, name: str) -> Mapfile | None:
         """None when it does not cover the whole medium: then it was cut short."""
         try:
-            mapfile = parse_mapfile(text.decode("ascii"), name)
-        except (UnicodeDecodeError, UsageError):
+            mapfile = parse_mapfile(text.decode("latin-1"), name)
+        except UsageError:
             return None
         return mapfile if (mapfile.start, mapfile.end) == (0, self.size_bytes) else None
 
     def save(self, state: WorkingState) -> None:
         """The state from now on, durable on return."""
-        _replace(self.state_path, msgspec.json.encode(state))
+        put(self.state_path, msgspec.json.encode(state))
         self._state = state
 
 
@@ -220,39 +263,51 @@ class WorkingImages:
         self._clock = clock
 
     def new(self, source: Source) -> WorkingImage:
-        """An image of zeros, all of it unread. StoreError when there is no space for it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """An image of zeros, all of it unread. StoreError when there is no space for it, or nothing can be written."""
         state = WorkingState(
-            source=str(source.path),
+            source=storable(str(source.path)),
             kind=source.kind,
             size_bytes=source.size_bytes,
             sector_bytes=source.sector_bytes,
             created_s=self._clock(),
         )
         path = self._folder / f"{secrets.token_hex(8)}.img"
-        image = WorkingImage(path, _locked(path, os.O_CREAT | os.O_EXCL), state)
         try:
-            image.make_full_size()
-            image.require_space()
-            image.save(state)
-        except BaseException as error:
-            image.remove()
-            if isinstance(error, OSError):
-                text = f"{path.parent} cannot hold an image of {source.size_bytes:,} bytes: {error.strerror}"
-                raise StoreError(text, "name another folder for images") from error
-            raise
+            self._folder.mkdir(parents=True, exist_ok=True)
+            image = WorkingImage(path, locked(path, os.O_CREAT | os.O_EXCL), state)
+            try:
+                image.make_full_size()
+                image.require_space()
+                image.save(state)
+                image.put_map(mapfile_of((), source.size_bytes))
+            except BaseException:
+                image.remove()
+                raise
+        except OSError as error:
+            text = f"{path.parent} cannot hold an image of {source.size_bytes:,} bytes: {error.strerror}"
+            raise StoreError(text, "name another folder for images") from error
         return image
 
     def take(self, path: Path) -> WorkingImage:
         """The image at `path`. BusyError when another process has it, MediumError when it is none of this folder."""
         try:
             state = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=WorkingState)
-            lock = _locked(path)
+            lock = locked(path)
         except BlockingIOError:
             raise BusyError(f"{path.name} is being written by another process", "wait until it is finished") from None
         except (OSError, msgspec.DecodeError) as error:
             raise MediumError(f"{path} is no image in work: {error}", "start a new one") from error
         return WorkingImage(path, lock, state)
+
+    def look(self, path: Path) -> WorkingImage | None:
+        """The image at `path` to be looked at, held by nobody; None when it is none of this folder."""
+        if not self.holds(path):
+            return None
+        try:
+            state = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=WorkingState)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return WorkingImage(path, -1, state)
 
     def free(self, size_bytes: int | None = None) -> list[WorkingImage]:
         """Every image (of this size) that no process has, held now: the caller closes them. Removes empty leftovers."""
@@ -284,14 +339,22 @@ class WorkingImages:
         rescued = image.mapfile().rescued
         for other in self.free():
             with other:
-                same = other.state.medium_hash == image.state.medium_hash
+                same = other.state.medium_hash == image.state.medium_hash and not other.has_lost_map
                 if same and not difference(other.mapfile().rescued, rescued):
                     other.remove()
+
+    def is_one_of_these(self, path: Path) -> bool:
+        """Is it one of these images, by whatever name? Follows links."""
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        return any(is_file(own, status) for own in self._folder.glob("*.img") if own.with_suffix(".json").is_file())
 
     def _remove_leftover(self, path: Path) -> None:
         """An image without a state, which a process that died in `new` left: nothing was read into it yet."""
         try:
-            lock = _locked(path)
+            lock = locked(path)
         except OSError:
             return
         try:
@@ -299,44 +362,3 @@ class WorkingImages:
                 path.unlink()
         finally:
             os.close(lock)
-
-
-def _locked(path: Path, flags: int = 0) -> int:
-    """The image, open and locked. BlockingIOError: another process has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.stat(path).st_ino != os.fstat(fd).st_ino:  # noqa: PTH116  # it was removed as a leftover meanwhile
-            raise BlockingIOError
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _replace(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """The file has this content or the one before, never a part."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    if durable:
-        _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -87,11 +87,9 @@ def _read_map(path: Path, image_bytes: int) -> tuple[Mapfile, str]:
             raise UsageError(f"{name} is too large for a ddrescue mapfile", "name the map that ddrescue wrote")
         if not path.is_file() and not path.is_dir():  # reading from a pipe or a device might never end
             raise UsageError(f"{name} is not a regular file", "name the map that ddrescue wrote")
-        text = path.read_bytes().decode()
+        text = _decoded(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}", "check the path of the map") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{name} is not a ddrescue mapfile", "name the map that ddrescue wrote") from None
     if "\0" in text:
         raise UsageError(f"{name} is not a ddrescue mapfile: it holds a NUL", "name the map that ddrescue wrote")
     mapfile = parse_mapfile(text, name)
@@ -108,3 +106,11 @@ def _read_map(path: Path, image_bytes: int) -> tuple[Mapfile, str]:
             "name the map that was written with this image",
         )
     return mapfile, text
+
+
+def _decoded(content: bytes) -> str:
+    """Its comments may hold the names of files, in any encoding; all else is ASCII in each of them."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

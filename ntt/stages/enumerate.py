@@ -75,14 +75,20 @@ class EnumerateStage:
         self._work = work
 
     async def run(
-        self, image: ListedImage, advance: Callable[[Loaded], None], require_unchanged: Callable[[], None]
+        self,
+        image: ListedImage,
+        advance: Callable[[Loaded], None],
+        require_unchanged: Callable[[], None],
+        *,
+        keep_names: bool = False,
     ) -> tuple[tuple[Volume, ...], Loaded]:
         """Everything is in the database with `enum_done` when it returns; nothing when it raises.
 
         A volume whose reader dies, hangs, or finds less than the file system counts is tried by the next route,
-        and what came of it is recorded. MediumError when not even the layout could be found out.
+        and what came of it is recorded. MediumError when not even the layout could be found out, NamesLost when less is
+        named than before where that is to be kept (`keep_names`).
         """
-        async with load(self._database, image.medium_id) as loading:
+        async with load(self._database, image.medium_id, keep_names=keep_names) as loading:
             walker = _Walker(image, Lister(image.fd, self._limits.memory_bytes, self._limits.stall_s), loading, advance)
             layout, walks = await self._by_readers(image, walker)
             volumes, problems = await self._by_mounts(image, walker, layout.volumes, walks)

@@ -9,16 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import anyio.to_thread
+import msgspec
+
 from ntt.db.loading import Problem
-from ntt.errors import Interrupted, MediumError
+from ntt.errors import Interrupted, MediumError, UsageError
 from ntt.identity import SAMPLE_BYTES, Scan, sample_positions
 from ntt.model import AcceptedImage, Effort, Order, PassEnd, PassRecord
 from ntt.names import printable
 from ntt.progress import Stop, Work
-from ntt.ranges import Ranges, difference, intersection, normalised, total
+from ntt.ranges import Range, Ranges, difference, intersection, normalised, total
+from ntt.rescue.comparing import differs_after
 from ntt.rescue.hashing import PrefixHash
 from ntt.rescue.merging import merged
 from ntt.rescue.passes import first_pass, further_passes
+from ntt.rescue.presence import FAILED
 from ntt.rescue.resuming import resumed
 from ntt.rescue.running import Limits, Progress, run_pass
 from ntt.rescue.source import Source, probe
@@ -28,7 +33,6 @@ from ntt.tools.mapfile import Mapfile
 
 FIRST = "everything"
 SAMPLES = "samples"
-DIFFERENT = 0.01  # of what two passes both read: more than this that differs, and they are two media
 _ON = (PassEnd.FINISHED, PassEnd.ENOUGH)
 
 
@@ -41,6 +45,7 @@ class Imaged(Protocol):
     effort: Effort | None
     changed: bool
     going: bool
+    resting: bool
 
     @property
     def order(self) -> Order: ...
@@ -56,6 +61,8 @@ class Imaged(Protocol):
 
     def stopped(self) -> Problem | None: ...
 
+    def disagreement(self) -> Problem | None: ...
+
     def let_go(self) -> None: ...
 
 
@@ -67,6 +74,7 @@ class AsItIs:
     effort: Effort | None = None
     changed: bool = False
     going: bool = False
+    resting: bool = False
     passes: tuple[PassRecord, ...] = ()
     first: PassRecord | None = None
 
@@ -75,6 +83,9 @@ class AsItIs:
         return self.order.image
 
     def stopped(self) -> Problem | None:
+        return None
+
+    def disagreement(self) -> Problem | None:
         return None
 
     def let_go(self) -> None:
@@ -86,7 +97,8 @@ class Imaging:
 
     `first`: what this run's pass over the whole medium did, None where that was done before. `scan`: of the image as
     it is, if it was hashed while it was read. `changed`: something was read since. `going`: the source still answers.
-    `reach`: of the source only this is read, all of it if empty.
+    `reach`: of the source only this is read, all of it if empty. `resting`: it is gone on with as it is, while its
+    source may have more.
     """
 
     def __init__(
@@ -108,8 +120,10 @@ class Imaging:
         self.scan: Scan | None = None
         self.changed = False
         self.going = source is not None
-        self.disagreements: Ranges = ()
+        self.resting = False
         self.reach: Ranges = ()
+        known = working.mapfile()
+        self._known = known if source is not None and known.rescued else None
 
     @property
     def name(self) -> str:
@@ -136,7 +150,7 @@ class Imaging:
         """All that were ever made, in order."""
         return self._working.state.passes
 
-    def belongs_to(self, medium_hash: str) -> None:
+    def belongs_to(self, medium_hash: str | None) -> None:
         if self.medium_hash != medium_hash:
             self._working.identified(medium_hash)
 
@@ -161,6 +175,8 @@ class Imaging:
     def has_all_of(self, other: Imaging) -> bool:
         """Was everything that was read there read here, and can it be gone on with in the same drive?"""
         here, there = self._working, other._working
+        if there.has_lost_map:
+            return False
         return here.size_bytes == there.size_bytes and not difference(there.mapfile().rescued, here.mapfile().rescued)
 
     def goes_on_with(self, imaged: Imaging) -> None:
@@ -184,6 +200,8 @@ class Imaging:
         with PrefixHash(self._working.path, source.size_bytes) as hasher:
             flags = first_pass(source, self.effort or Effort.NORMAL)
             self.first = await self._pass(FIRST, flags, self.reach or None, show, stop, hasher)
+            if self._working.has_lost_map:
+                raise MediumError(f"the map of {printable(str(self.image))} cannot be read", "the image is kept")
             if not self.first.rescued_after:
                 raise MediumError(
                     f"not one byte of {self.name} could be read ({_why(self.first)})", "try it in another drive"
@@ -240,8 +258,15 @@ class Imaging:
         step = "what was read is kept: run the same command again to go on, with this drive or another"
         return Problem(f"imaging_{last.end.value}", detail, step)
 
-    def disagreement(self) -> Problem:
+    @property
+    def disagreements(self) -> Ranges:
+        """Where two passes read differently, and none did since."""
+        return intersection(self._working.state.disputed, self._unread())
+
+    def disagreement(self) -> Problem | None:
         """For an image of two passes that differ."""
+        if not self.disagreements:
+            return None
         detail = f"two passes read different contents at {total(self.disagreements):,} bytes: they count as unread"
         return Problem("passes_disagree", detail, "read the medium once more and join that pass too")
 
@@ -270,6 +295,7 @@ class Imaging:
             record = await run_pass(
                 self._source, self._working, name, flags, domain, self._limits, advance, stop, hasher, self._hardware
             )
+            record = await self._compared_again(record)
             self.changed = self.changed or record.rescued_after != record.rescued_before
             self.going = record.end in _ON and not stop.enough
             if record.end is not PassEnd.STOPPED or stop.requested:
@@ -278,6 +304,31 @@ class Imaging:
                 await stop.pause.wait()
         if record.end is PassEnd.STOPPED:
             raise Interrupted("imaging was stopped", "run the same command again to go on from there")
+        return record
+
+    async def _compared_again(self, record: PassRecord) -> PassRecord:
+        """After a pass into an image of earlier runs: what was read meanwhile counts only if it is still that medium.
+
+        Since when it is another one nobody knows: if so, nothing that this run has read counts.
+        """
+        source, known = self._source, self._known
+        if known is None or source is None or record.end is PassEnd.SOURCE_GONE or not _gained(record):
+            return record
+        now = self._working.mapfile()
+        gained = difference(now.rescued, known.rescued)
+        turn = len(self.passes)
+        at = await differs_after(source, self._working, known.rescued, gained, turn, self._limits.check_s)
+        if at is None:
+            return record
+        detail = f"it gives something else at byte {at:,}: another medium; the {total(gained):,} bytes of this run do "
+        record = msgspec.structs.replace(
+            record,
+            rescued_after=total(known.rescued),
+            bad_bytes=total(known.ranges(FAILED)),
+            end=PassEnd.SOURCE_GONE,
+            detail=detail + "not count",
+        )
+        await anyio.to_thread.run_sync(self._working.take_back, known, at, record)
         return record
 
     def _unread(self) -> Ranges:
@@ -301,6 +352,9 @@ class ImageStage:
         MediumError when there is no medium, or it gives no answer; StoreError when there is no room for an image.
         """
         source = await probe(path)
+        if await anyio.to_thread.run_sync(self._images.is_one_of_these, path):
+            name = printable(os.fsencode(path))
+            raise UsageError(f"{name} is an image of NTT's own: no medium to be imaged", "ingest it without --effort")
         working = await resumed(self._images, source)
         if working is not None and not working.mapfile().unread:
             working.close()  # whether it is the same medium to the last byte is only known when it is read
@@ -313,7 +367,7 @@ class ImageStage:
         try:
             yield imaging
         except BaseException:
-            if not working.mapfile().rescued:
+            if not working.mapfile().rescued and not working.has_lost_map:
                 imaging.discard()
             raise
         finally:
@@ -323,6 +377,29 @@ class ImageStage:
         """Is it one of the images that NTT keeps?"""
         return path is not None and self._images.holds(path)
 
+    def whose(self, path: Path) -> str | None:
+        """The medium whose image of NTT's own it is; None when it is none, or not known to be."""
+        seen = self._images.look(path)
+        return seen.state.medium_hash if seen is not None else None
+
+    def unread(self, path: Path) -> Ranges | None:
+        """Of an image of NTT's own, by its map; None when it is none."""
+        seen = self._images.look(path)
+        return seen.mapfile().unread if seen is not None else None
+
+    @asynccontextmanager
+    async def held(self, path: Path) -> AsyncIterator[Imaging]:
+        """An image of NTT's own as it is: its source is not read. BusyError when another process has it."""
+        working = self._images.take(path)
+        imaging = Imaging(working, None, None, self._limits, self._hardware_of)
+        imaging.resting = True
+        try:
+            if working.saved_map() is None:
+                working.put_map(working.mapfile())
+            yield imaging
+        finally:
+            imaging.leave()
+
     def remove_superfluous(self, imaged: Imaged) -> None:
         """NTT's other images of the medium go if all that was read in them is in `imaged`, and its own too."""
         if isinstance(imaged, Imaging):
@@ -330,30 +407,35 @@ class ImageStage:
 
     @asynccontextmanager
     async def joined(
-        self, former: Path, former_unread: Ranges, image: AcceptedImage, size_bytes: int, imaged: Imaging | None
+        self,
+        former: tuple[Path, Ranges],
+        image: AcceptedImage,
+        size_bytes: int,
+        imaged: Imaging | None,
+        telltale: Ranges,
     ) -> AsyncIterator[Imaging]:
         """A new image of what either pass has read; neither of them is changed. Where they differ it is unread.
 
-        `size_bytes`: of the longer one. `imaged`: the image, if it is NTT's own: then the new one goes on with its
-        source. MediumError when so much differs that they are two media.
+        `former`: image and what is unread of it. `size_bytes`: of the longer one. `imaged`: the image, if it is NTT's
+        own: then the new one goes on with its source. `telltale`: where a medium says what it is. MediumError when
+        they differ there, or so much that they are two media.
         """
-        working, disagreements, both = await merged(
-            self._images, former, former_unread, image.path, image.unread, size_bytes
-        )
+        seen = self._images.look(former[0])
+        working, found = await merged(self._images, *former, image.path, image.unread, size_bytes, telltale)
         imaging = Imaging(working, None, None, self._limits, self._hardware_of)
-        imaging.disagreements = disagreements
         try:
-            if total(disagreements) > DIFFERENT * both:
-                imaging.discard()
-                raise MediumError(
-                    f"{total(disagreements):,} of the {both:,} bytes that both have read differ: these are two media",
-                    "ingest it without --same-as",
-                )
+            disputed: list[Range] = [*found.disagreements, *(seen.state.disputed if seen is not None else ())]
+            if disputed:
+                working.disputes(normalised(disputed))
             if imaged is not None:
                 imaging.goes_on_with(imaged)
             yield imaging
         finally:
             imaging.leave()
+
+
+def _gained(record: PassRecord) -> bool:
+    return record.rescued_after > record.rescued_before
 
 
 def _inside(domain: Ranges, unread: Ranges) -> Ranges:

@@ -6,8 +6,8 @@ import fcntl
 import os
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,11 +160,23 @@ async def _words(child: Child) -> str:
     return lines[-1] if lines else f"{child.argv[0]} ended with status {child.process.returncode}"
 
 
-async def read_members(archive: Path) -> list[Member]:
-    """Every member with the hash of its content. MediumError when the archive is damaged or no archive."""
+def _untold(_: int) -> None:
+    pass
+
+
+async def read_members(
+    archive: Path, keep: Mapping[str, Path] | None = None, advance: Callable[[int], None] = _untold
+) -> list[Member]:
+    """Every member with the hash of its content; those of `keep` are written to files, too, which are there then.
+
+    `advance` is told, in a thread, of bytes that were unpacked; it may wait there. MediumError when the archive is
+    damaged or no archive, StoreError when a file cannot be written.
+    """
     async with _decompressed(archive) as (zstd, reading):
         try:
-            members = await anyio.to_thread.run_sync(_hash_members, reading, abandon_on_cancel=True)
+            members = await anyio.to_thread.run_sync(
+                _hash_members, reading, keep or {}, advance, abandon_on_cancel=True
+            )
         except (tarfile.TarError, OSError) as error:
             raise MediumError(f"archive {archive.name} is damaged: {error}") from error
         if await zstd.wait() != 0:
@@ -186,7 +198,7 @@ async def _decompressed(archive: Path) -> AsyncIterator[tuple[Child, int]]:
             os.close(writing)
 
 
-def _hash_members(reading: int) -> list[Member]:
+def _hash_members(reading: int, keep: Mapping[str, Path], advance: Callable[[int], None]) -> list[Member]:
     members: list[Member] = []
     with (
         os.fdopen(os.dup(reading), "rb", buffering=CHUNK_BYTES) as stream,
@@ -197,34 +209,66 @@ def _hash_members(reading: int) -> list[Member]:
             if content is None:
                 continue
             hasher = blake3()
-            while chunk := content.read(CHUNK_BYTES):
-                hasher.update(chunk)
+            with _written(keep.get(info.name)) as write:
+                while chunk := content.read(CHUNK_BYTES):
+                    hasher.update(chunk)
+                    write(chunk)
+                    advance(len(chunk))
             members.append(Member(info.name, info.size, hasher.hexdigest()))
         while stream.read(CHUNK_BYTES):
             pass  # zstd must come to its end to check its checksum
     return members
 
 
+@contextmanager
+def _written(path: Path | None) -> Iterator[Callable[[bytes], object]]:
+    if path is None:
+        yield lambda _: None
+        return
+    with store_errors(path):
+        file = path.open("wb")
+
+    def write(chunk: bytes) -> None:
+        with store_errors(path):
+            file.write(chunk)
+
+    with file:
+        yield write
+
+
 async def pass_member(archive: Path, name: str, take: Callable[[bytes], None]) -> None:
     """Passes the content of one member to `take`, in order; MediumError when it is not there or damaged."""
-    async with _decompressed(archive) as (_, reading):
-        try:
-            found = await anyio.to_thread.run_sync(_pass_member, reading, name, take, abandon_on_cancel=True)
-        except (tarfile.TarError, OSError) as error:
-            raise MediumError(f"archive {archive.name} is damaged: {error}") from error
-    if not found:
+    if not await pass_members(archive, {name: take}):
         raise MediumError(f"archive {archive.name} holds no {name}")
 
 
-def _pass_member(reading: int, name: str, take: Callable[[bytes], None]) -> bool:
+async def pass_members(archive: Path, takers: Mapping[str, Callable[[bytes], None]]) -> set[str]:
+    """Passes the contents of members to who takes them, in threads; the names of those that are there.
+
+    Nothing is read behind the last of them. MediumError when the archive is damaged; what a taker raises, but for an
+    OSError: that is taken for the archive's.
+    """
+    async with _decompressed(archive) as (_, reading):
+        try:
+            return await anyio.to_thread.run_sync(_pass_members, reading, takers, abandon_on_cancel=True)
+        except (tarfile.TarError, OSError) as error:
+            raise MediumError(f"archive {archive.name} is damaged: {error}") from error
+
+
+def _pass_members(reading: int, takers: Mapping[str, Callable[[bytes], None]]) -> set[str]:
+    found: set[str] = set()
     with (
         os.fdopen(os.dup(reading), "rb", buffering=CHUNK_BYTES) as stream,
         tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES) as tar,
     ):
         for info in tar:
-            content = tar.extractfile(info) if info.name == name else None
-            if content is not None:
-                while chunk := content.read(CHUNK_BYTES):
-                    take(chunk)
-                return True
-    return False
+            take = takers.get(info.name)
+            content = tar.extractfile(info) if take is not None and info.name not in found else None
+            if take is None or content is None:
+                continue
+            while chunk := content.read(CHUNK_BYTES):
+                take(chunk)
+            found.add(info.name)
+            if len(found) == len(takers):
+                break
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from blake3 import blake3
 
@@ -17,10 +18,14 @@ class BlobDamaged(Exception):
 
 
 class BlobReader:
-    """Reads blobs; the pack used last stays open, so reading in order of pack and offset is sequential."""
+    """Reads blobs; the pack used last stays open, so reading in order of pack and offset is sequential.
 
-    def __init__(self, layout: StoreLayout) -> None:
+    `from_disk`: what the machine has in memory proves nothing, and is given up before a file is read.
+    """
+
+    def __init__(self, layout: StoreLayout, *, from_disk: bool = False) -> None:
         self._layout = layout
+        self._from_disk = from_disk
         self._pack_id: int | None = None
         self._fd = -1
 
@@ -53,12 +58,19 @@ class BlobReader:
 
     def _open(self, blob: BlobLocation) -> tuple[int, int]:
         if blob.pack_id is None or blob.pack_offset is None:
-            return os.open(self._layout.blob_path(blob.blob_hash), os.O_RDONLY | os.O_CLOEXEC), 0
+            return self._opened(self._layout.blob_path(blob.blob_hash)), 0
         if blob.pack_id != self._pack_id:
             self.close()
-            self._fd = os.open(self._layout.pack_path(blob.pack_id), os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = self._opened(self._layout.pack_path(blob.pack_id))
             self._pack_id = blob.pack_id
         return self._fd, blob.pack_offset
+
+    def _opened(self, path: Path) -> int:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if self._from_disk:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        return fd
 
     def close(self) -> None:
         if self._pack_id is not None:

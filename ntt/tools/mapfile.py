@@ -1,11 +1,13 @@
 """ddrescue's mapfile <-> blocks: what was rescued, as ranges; maps merged, changed and written.
 
 Format: GNU ddrescue manual, "Mapfile structure": comment lines with `#`, one status line (current
-position, status, pass), then `position size status` per block. Numbers are decimal, 0x hex or 0 octal.
+position, status, pass), then `position size status` per block. Numbers are decimal, 0x hex or 0 octal. What a comment
+holds (the command line, with names in whatever encoding) is never looked at.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,8 +15,10 @@ from ntt.errors import UsageError
 from ntt.ranges import Ranges, normalised
 
 LARGEST_MEDIUM_BYTES = 1 << 62
+_LONGEST_NUMBER = 64
 STATUSES = "?*/-+"  # non-tried, non-trimmed, non-scraped, bad-sector, finished
 PHASES = "?*/-FG+"  # copying, trimming, scraping, retrying, filling, generating, finished; newer ones may have more
+_NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,13 @@ def domain_text(ranges: Ranges, size_bytes: int) -> str:
 
 
 def parse_mapfile(text: str, name: str) -> Mapfile:
-    """UsageError with the line number when it is no mapfile, or its blocks overlap or leave gaps."""
+    """UsageError with the line number when it is no mapfile, or its blocks overlap or leave gaps.
+
+    Bytes of a map may be decoded as Latin-1: what is not ASCII may only stand in comments.
+    """
     blocks: list[Block] = []
-    lines = [(n, line.split("#", 1)[0].split()) for n, line in enumerate(text.splitlines(), 1)]
+    ends = "\n" if "\n" in text else "\r"  # what else ends a line in Unicode may be half a letter of a name
+    lines = [(n, _fields(line.split("#", 1)[0])) for n, line in enumerate(text.split(ends), 1)]
     rows = [(n, fields) for n, fields in lines if fields]
     for n, fields in rows[1:]:
         block = _block(fields, n, name)
@@ -148,13 +156,17 @@ def parse_mapfile(text: str, name: str) -> Mapfile:
     return Mapfile(tuple(blocks), position, phase, pass_number)
 
 
+def _fields(row: str) -> list[str]:
+    return row.split() if row.isascii() else [row]
+
+
 def _status_line(n: int, fields: list[str], name: str) -> tuple[int, str, int]:
     """Position, phase, pass; ddrescue before 1.22 wrote no pass."""
     missing = _wrong(name, n, "the status line is missing")
     if len(fields) not in (2, 3) or len(fields[1]) != 1 or fields[1].isdigit():
         raise missing
     try:
-        position, pass_number = _number(fields[0]), int(fields[2]) if len(fields) == 3 else 1
+        position, pass_number = _number(fields[0]), _number(fields[2]) if len(fields) == 3 else 1
     except ValueError:
         raise missing from None
     if not 0 <= position <= LARGEST_MEDIUM_BYTES or pass_number < 0:
@@ -175,9 +187,13 @@ def _block(fields: list[str], n: int, name: str) -> Block:
 
 
 def _number(text: str) -> int:
-    if text.lower().startswith("0x"):
-        return int(text, 16)
-    return int(text, 8) if text.startswith("0") and text != "0" else int(text)
+    """As C writes it, nothing else that Python would take. ValueError when it is none."""
+    if _NUMBER.fullmatch(text) is None or len(text) > _LONGEST_NUMBER:
+        raise ValueError(text)
+    digits = text.removeprefix("-")
+    base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" else 10
+    number = int(digits, base)
+    return number if digits is text else -number
 
 
 def _wrong(name: str, line: int, what: str) -> UsageError:

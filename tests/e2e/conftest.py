@@ -9,6 +9,7 @@ import pytest
 from machine.host import BuildError
 from machine.machine import Machine
 from machine.parts import Parts, made_parts
+from watched import home_on_disk
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,10 @@ async def machine_with_ntt(machine: Machine) -> Machine:
     """The same with `ntt` of this repository, and a home whose database is made."""
     await machine.install_project()
     return machine
+
+
+@pytest.fixture
+async def machine_to_watch(machine_with_ntt: Machine, tmp_path: Path) -> Machine:
+    """The same, the home on a disk with room for several media, which keeps what is on it over power cuts."""
+    await home_on_disk(machine_with_ntt, tmp_path / "home-disk")
+    return machine_with_ntt

@@ -5,15 +5,33 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from machine import Drive, Machine, MachineError, Medium
 from machine.machine import HOME
 from machine.media import CD_SECTOR_BYTES
-from media_images import MIB, iso_image, noise, run, written
+from media_images import MIB, found_at, iso_image, noise, run, written
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 BAD_SECTORS = (200, 201, 450)
+
+
+class DamagedFile(msgspec.Struct):
+    path: str
+    damaged_ranges: list[tuple[int, int]]
+
+
+class FoundMedium(msgspec.Struct):
+    unread_bytes: int
+    files: int
+    damaged: int
+    failed: int
+    worst: list[DamagedFile]
+
+
+class Report(msgspec.Struct):
+    media: list[FoundMedium]
 
 
 def disc(tmp_path: Path, size_bytes: int = MIB, name: str = "disc") -> Medium:
@@ -227,13 +245,12 @@ async def test_ntt_records_exactly_the_bad_sectors_of_a_real_drive(machine_with_
     machine, medium = machine_with_ntt, disc(tmp_path)
     await machine.load(Drive.IDE, Medium(medium.image, bad_sectors=BAD_SECTORS))
     device = (await machine.succeeds("readlink", "-f", Drive.IDE.device)).strip()
-    arguments = ("--home", HOME, "--json", "--effort", "quick", device)
-    done = await machine.run("ntt", "ingest", *arguments, limit_s=400)
+    done = await machine.run("ntt", "ingest", "--home", HOME, "--json", device, limit_s=500)
     assert done.status == 1, done.stdout + done.stderr
-    told = dict(re.findall(r'"(unread_bytes|files|damaged|failed)": ([0-9]+)', done.stdout))
-    assert told == {
-        "unread_bytes": f"{len(BAD_SECTORS) * CD_SECTOR_BYTES}",
-        "files": "2",
-        "damaged": "1",
-        "failed": "0",
-    }
+    (report,) = msgspec.json.decode(done.stdout, type=Report).media
+    assert report.unread_bytes == len(BAD_SECTORS) * CD_SECTOR_BYTES
+    assert (report.files, report.damaged, report.failed) == (2, 1, 0)
+    (damaged,) = report.worst
+    at = found_at(medium.image, noise(MIB))
+    planned = [(bad * CD_SECTOR_BYTES - at, (bad + 1) * CD_SECTOR_BYTES - at) for bad in (200, 450)]
+    assert damaged.damaged_ranges == [(planned[0][0], planned[0][1] + CD_SECTOR_BYTES), planned[1]]

@@ -86,9 +86,9 @@ async def test_passes_are_merged_into_an_image_in_work(tmp_path: Path) -> None:
     holes = ((512, 1024),), ((4096, 8192),)
     paths = [a_pass(tmp_path / f"{n}.img", bad).image for n, bad in enumerate(holes)]
     images = WorkingImages(tmp_path / "work")
-    working, disagreements, both = await merged(images, paths[0], holes[0], paths[1], holes[1], SIZE)
+    working, found = await merged(images, paths[0], holes[0], paths[1], holes[1], SIZE)
     with working:
-        assert (disagreements, both) == ((), SIZE - 512 - 4096)
+        assert (found.disagreements, found.both_bytes) == ((), SIZE - 512 - 4096)
         assert working.mapfile().unread == ()
         assert working.path.read_bytes() == CONTENT
     with pytest.raises(MediumError):

@@ -165,10 +165,14 @@ async def test_blank_media_are_never_taken_for_each_other(informative: int, tmp_
         found.close()
 
 
-async def test_two_images_that_agree_are_a_doubt(tmp_path: Path) -> None:
-    source = await probe(medium(tmp_path / "original", 2 * MIB))
+async def test_two_images_that_agree_with_the_medium_and_not_with_each_other_are_a_doubt(tmp_path: Path) -> None:
+    original = medium(tmp_path / "original", 2 * MIB)
+    twin = bytearray(original.read_bytes())
+    twin[18 * 4096 + 100] ^= 1  # of the first MiB every other 4 KiB is looked at
+    (tmp_path / "twin").write_bytes(twin)
+    source = await probe(original)
     await begun(source, tmp_path / "work", ((0, MIB),))
-    await begun(source, tmp_path / "work", ((0, MIB),))
+    await begun(await probe(tmp_path / "twin"), tmp_path / "work", ((0, MIB),))
     images = WorkingImages(tmp_path / "work")
     assert await resumed(images, source) is None
     held = images.free(source.size_bytes)  # and none of them is held any more

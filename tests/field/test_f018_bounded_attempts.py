@@ -36,7 +36,7 @@ def served(image: Path, mode: str, start: int, end: int) -> Iterator[Path]:
 @pytest.mark.parametrize(
     ("mode", "reason", "error_type", "attempts"),
     [
-        ("eio", "Input/output error", "ReadError", 1),
+        ("eio", "Input/output error", "ReadError", 3),
         ("hang", "worker_timeout", "WorkerDied", 3),
         ("kill", "worker_crashed", "WorkerDied", 3),
     ],

@@ -70,3 +70,14 @@ def test_f101_the_database_refuses_a_stamp_without_what_it_rests_on(loaded: Cata
 def test_f101_an_outcome_cannot_be_taken_back_to_copied_without_its_content(loaded: Catalogue) -> None:
     with pytest.raises(asyncpg.CheckViolationError):
         loaded.rows("UPDATE outcome SET blob_id = NULL")
+
+
+def test_f101_a_file_whose_content_is_gone_for_good_is_not_left_as_copied(loaded: Catalogue, tmp_path: Path) -> None:
+    (pack,) = (loaded.store / "packs").iterdir()
+    pack.unlink()
+    (tmp_path / "disc.iso").unlink()
+    assert loaded.command("repair", "--apply").status == 1
+    (outcome,) = loaded.rows("SELECT status, blob_id, reason FROM outcome")
+    assert (outcome["status"], outcome["blob_id"]) == (b"f", None)
+    assert "lost" in outcome["reason"]
+    assert loaded.rows("SELECT * FROM blob") == []

@@ -41,3 +41,17 @@ def test_f102_several_images_in_one_run_share_their_contents(catalogue: Catalogu
     assert [report.known for report in result.media] == [0, 10, 10, 10]
     assert_one_set(catalogue, 50)
     assert catalogue.value("SELECT count(*) FROM outcome") == 80
+
+
+def test_f102_contents_that_the_catalogue_forgot_are_known_again(catalogue: Catalogue, tmp_path: Path) -> None:
+    contents: dict[str | bytes, bytes] = {f"{n}": noise(2000 + n, n) for n in range(20)}
+    contents["large"] = noise(2 * MIB, 99)
+    catalogue.ingest(iso_image(tmp_path / "disc.iso", written(tmp_path / "tree", contents)), archive=False)
+    before = catalogue.rows("SELECT * FROM path JOIN inode USING (medium_hash, volume, ino) ORDER BY path")
+    catalogue.rows("DELETE FROM blob WHERE id % 2 = 0 OR size > 1000000")
+    assert catalogue.command("audit").status == 1
+    ended = catalogue.command("repair", "--apply")
+    assert ended.status == 0, ended.stdout + ended.stderr
+    assert_one_set(catalogue, 21)
+    after = catalogue.rows("SELECT * FROM path JOIN inode USING (medium_hash, volume, ino) ORDER BY path")
+    assert [row["blobid"] for row in after] == [row["blobid"] for row in before]

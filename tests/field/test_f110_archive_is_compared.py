@@ -133,3 +133,25 @@ async def test_f110_a_load_never_creates_a_medium(catalogue: Catalogue) -> None:
         database.connection() as connection,
     ):
         assert await connection.fetchval("SELECT count(*) FROM medium") == 0
+
+
+def test_f110_a_small_archive_under_the_right_name_is_found_and_loses_its_stamp(
+    catalogue: Catalogue, image: Path
+) -> None:
+    (report,) = catalogue.ingest(image).media
+    assert report.archive is not None
+    archive_path = Path(report.archive)
+    part = archive_path.rename(archive_path.with_name(archive_path.name + ".part"))
+    replace_by_a_small_one(part)
+    small = part.rename(archive_path)
+    small.chmod(0o444)
+    run("rm", "-r", small.parent / "other")
+    catalogue.rows("UPDATE medium SET archive_bytes = $1", small.stat().st_size)
+    assert catalogue.command("audit").status == 0, "the sizes agree: only reading it tells"
+    assert catalogue.command("audit", "--deep").status == 1
+    ended = catalogue.command("repair", "--apply", "--deep")
+    assert ended.status == 1
+    assert "archive_unstamped" in ended.stdout
+    assert catalogue.value("SELECT archive_done FROM medium") is None
+    assert catalogue.ingest(image).exit_status == 0
+    assert catalogue.command("audit", "--deep").status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,32 @@ def test_a_lost_link_of_the_chain_is_told_and_what_is_before_it_read(
     assert_told(catalogue, report, spot)
     assert report.unread == {"structures": SECTOR}
     assert len(report.volumes) >= 1 + number
+    assert_nothing_twice(catalogue, report)
+
+
+def assert_nothing_twice(catalogue: Catalogue, report: MediumReport) -> None:
+    """A boot record that was read names its partition again, to who looks for lost ones."""
+    rows = catalogue.rows("SELECT offset_bytes, size_bytes FROM volume ORDER BY offset_bytes")
+    spans = [(row["offset_bytes"], row["offset_bytes"] + row["size_bytes"]) for row in rows]
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans)), spans
+    files = [path for _, path in catalogue.tree(report.medium_hash) if path.endswith(b".bin")]
+    assert len(files) == len(set(files))
+
+
+def test_a_partition_before_a_lost_link_is_listed_once_where_partitions_usually_begin(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """The record that names the partition begins a MiB before it, where partitions are looked for too."""
+    lines = ["label: dos", "start=2048 size=16384 type=83", "start=20480 size=90000 type=5"]
+    lines += ["start=22528 size=16384 type=83", "start=43008 size=16384 type=83"]
+    parts: dict[int, Path] = {}
+    for number, start in enumerate((2048, 22528, 43008)):
+        tree = written(tmp_path / f"tree{number}", {f"{number}.bin": noise(20_000, number)})
+        parts[start * SECTOR] = ext4_image(tmp_path / f"{number}.part", tree, 8)
+    image = sfdisk(sparse(tmp_path / "disk.img", 60 * MIB), lines, parts)
+    report = ingested(catalogue, image, (links(image)[1], 1))
+    assert_nothing_twice(catalogue, report)
+    assert len(report.volumes) == 3
 
 
 @pytest.mark.parametrize("kind", DISKS)

@@ -15,6 +15,7 @@ from store_contents import FilledPack, plain_blob
 from ntt.db.locks import LockSpace, advisory_lock
 from ntt.db.media import Medium
 from ntt.db.runs import StageRuns
+from ntt.db.summary import Problems
 from ntt.model import Stage
 from ntt.operations.audit import AuditReport, audit
 from ntt.store.packs import member_bytes, seal
@@ -178,12 +179,15 @@ async def test_stamps_that_are_missing_or_too_many_are_found(catalogue: Catalogu
     assert await kinds(catalogue) == {"unstamped_rows": 1}
     for table in ("name", "node", "outcome"):
         await catalogue.execute(f"DELETE FROM {table}")
+    assert await kinds(catalogue, medium) == {"never_loaded": 1, "summary_stale": 1}
+    await Problems(catalogue.database).refresh(medium.id)
     assert await kinds(catalogue, medium) == {"never_loaded": 1}
     await catalogue.execute("UPDATE medium SET enum_done = now()")
     assert (await kinds(catalogue, medium))["stamped_empty"] == 1
     await catalogue.execute(
         "INSERT INTO finding VALUES ($1, 'enumerate', 'no_files', NULL, NULL, NULL, 'x')", medium.id
     )
+    await Problems(catalogue.database).refresh(medium.id)
     assert await kinds(catalogue, medium) == {"complete_unstamped": 1}
 
 

@@ -122,6 +122,25 @@ def test_imaging_is_measured_in_pairs_over_slow_sources_and_an_unlimited_one(tmp
     assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", "", ".img"]  # figures, the lock and the bytes
 
 
+@pytest.mark.slow
+def test_names_and_contents_are_looked_for_in_a_generated_catalogue(tmp_path: Path) -> None:
+    process = bench(tmp_path, "--part", "where", "--image", "catalogue")
+    printed, said = process.communicate()
+    assert process.returncode == 0, said
+    (figures,) = (tmp_path / "results").glob("*.json")
+    report = msgspec.json.decode(figures.read_bytes(), type=Report)
+    (one,) = report.finding
+    assert printed == page(report)
+    assert (one.media, one.paths) == (20, 20 * (1_000 + 101))
+    assert {index.name for index in one.indexes} == {"name_text", "outcome_blob"}
+    assert all(min(lookup.seconds) > 0 for lookup in one.lookups)
+    nowhere = [lookup.what for lookup in one.lookups if "nowhere" in lookup.what]
+    assert [lookup.what for lookup in one.lookups if not lookup.found] == nowhere
+    judged = [verdict for verdict in verdicts(report) if "`ntt where`" in verdict.target]
+    assert len(judged) == sum(lookup.indexed for lookup in one.lookups) > 3
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ""]  # figures and the lock
+
+
 def test_what_counts_is_the_median_of_the_pairs_and_not_the_pair_of_the_medians() -> None:
     one = Imaging(
         source="cd", size_bytes=1, bytes_per_s=1, ntt=(1.0, 2.2, 3.0), ddrescue=(1.0, 2.0, 4.0),

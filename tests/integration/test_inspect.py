@@ -115,13 +115,20 @@ def test_the_text_tells_the_same_within_80_columns(tree: Path, tmp_path: Path) -
         "table       mbr, 4 volumes",
         "volume 1: ext4 “ntt label”",
         "12.0 MiB (12,582,912 bytes) from byte 1,048,576 on",
-        "The Sleuth Kit, without mounting",
         "NTFS version 3.1",
         "volume 4: luks2",
         "no files can be read from volume 4 here",
     ):
         assert words in text
     assert lines[-1].startswith("no files")
+    unwrapped = " ".join(text.split())
+    # what of The Sleuth Kit `ntt/readers` loads for which file system
+    for words in (
+        "read by NTT's own reader beside The Sleuth Kit, which has to take the file system too, without mounting",
+        "read by NTT's own reader beside The Sleuth Kit, which unpacks compressed files, without mounting",
+        "read by NTT's own reader, without mounting",
+    ):
+        assert unwrapped.count(words) == 1
 
 
 def test_an_iso_image_a_floppy_and_a_blank_one_are_told(tree: Path, tmp_path: Path) -> None:

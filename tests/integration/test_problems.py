@@ -54,6 +54,7 @@ async def test_the_document_has_the_documented_shape(catalogue: Catalogue) -> No
     )
     assert report.keys() == {
         "medium_hash", "health", "problems", "volumes", "files", "events_total", "unread", "files_whole", "damage",
+        "is_done", "human", "message", "unended", "events", "stages", "next_steps",
     }  # fmt: skip
     assert (report["medium_hash"], report["health"], report["events_total"]) == (medium.medium_hash, "ok", 1)
     assert report["problems"]["error_files_total"] == 2

@@ -13,10 +13,14 @@ from sketches import ROOT, Catalogue, Sketch, open_catalogue
 from ntt.damage_text import problems_lines
 from ntt.db.damage import Damage
 from ntt.db.media import Media, Medium
+from ntt.db.summary import Problems
 from ntt.ingest_text import ingest_lines
+from ntt.map_text import head_lines
 from ntt.model import PassEnd, PassRecord
 from ntt.operations.ingest_report import MediumReport, RunFacts, medium_report
 from ntt.operations.problems import ProblemsReport, problems_report
+from ntt.operations.status import media_list
+from ntt.operations.surface import surface_maps
 from ntt.ranges import Ranges, total
 
 DRIVE = {"vendor": "ACME\x1b[5m", "model": "DVD \x1b]0;owned\x07", "serial": "S1", "bridge": "0bda:9210"}
@@ -194,3 +198,79 @@ async def test_the_report_of_a_run_says_the_same(catalogue: Catalogue) -> None:
     ):  # fmt: skip
         assert piece in text, text
     assert msgspec.json.decode(msgspec.json.encode(report), type=MediumReport) == report
+
+
+async def test_before_a_medium_is_listed_nobody_knows_what_its_unread_bytes_are_of(catalogue: Catalogue) -> None:
+    medium = await with_one_file(catalogue)
+    await make_unread(catalogue, medium, ((4096, 8192),))
+    assert (await reported(catalogue, medium)).unread == {"free": 4096}
+    await catalogue.execute(
+        """UPDATE medium SET enum_done = NULL, copy_done = NULL, archive_done = NULL, claimed_bytes = 8192,
+               image_bytes = 8192 WHERE id = $1""",
+        medium.id,
+    )
+    await Problems(catalogue.database).refresh(medium.id)
+    report = await reported(catalogue, medium)
+    assert report.unread == {"unknown": 4096}
+    assert not report.files_whole
+    assert not report.is_clean
+    assert report.damage.verdict == "its files are not listed yet"
+    (step,) = report.damage.next_steps
+    assert step.startswith("run the same `ntt ingest` again")
+    text = "\n".join(problems_lines(report))
+    assert "4,096 bytes of which nobody knows what they hold" in text
+    again = await Media(catalogue.database).by_id(medium.id)
+    (drawn,) = await surface_maps(catalogue.database, again, [4])
+    assert (drawn.unread.unknown, drawn.unread.free) == (4096, 0)
+    text = "\n".join((text, *head_lines(drawn)))
+    assert "it is not listed yet" in text
+    assert "harmless" not in text
+    assert "free space 0, unknown 4,096" in text
+    (line,) = (await media_list(catalogue.database)).media
+    assert "to list its files" in line.next_action
+
+
+async def test_what_went_well_when_it_was_tried_again_is_told_and_a_medium_is_clean_only_without(
+    catalogue: Catalogue,
+) -> None:
+    medium = await with_one_file(catalogue)
+    report = await reported(catalogue, medium)
+    assert report.is_clean
+    assert "nothing was found wrong with its files" in list(problems_lines(report))
+    await catalogue.execute(
+        """INSERT INTO diagnostic_event (at, medium_id, volume, ino, retry_count, checks, action, worker_id)
+           VALUES (now(), $1, 0, 3, 1, '{detected_io_error}', 'skipped', 'w')""",
+        medium.id,
+    )
+    await Problems(catalogue.database).refresh(medium.id)
+    report = await reported(catalogue, medium)
+    assert not report.is_clean, "exit 1"
+    text = "\n".join(problems_lines(report))
+    assert "1 times reading went wrong, and was well when it was tried again" in text
+    assert "nothing was found wrong" not in text
+
+
+async def test_a_medium_that_is_not_copied_yet_is_not_said_to_be_well(catalogue: Catalogue) -> None:
+    sketch = Sketch()
+    sketch.file(ROOT, b"file", None)
+    report = await reported(catalogue, await catalogue.medium("disc", {0: sketch}))
+    assert not report.is_clean
+    text = "\n".join(problems_lines(report))
+    assert "not all of its files are copied yet" in text
+    assert "nothing was found wrong" not in text
+
+
+async def test_a_file_in_doubt_is_whole_elsewhere_where_its_very_content_was_copied_whole(catalogue: Catalogue) -> None:
+    good = Sketch()
+    good.file(ROOT, b"whole", CONTENT)
+    other = await catalogue.medium("other", {0: good})
+    sketch = Sketch()
+    sketch.file(ROOT, b"same", CONTENT, damaged=((0, len(CONTENT)),), reason="may hold what was not read")
+    sketch.file(ROOT, b"else", bytes(len(CONTENT)), damaged=((0, len(CONTENT)),), reason="may hold what was not read")
+    report = await reported(catalogue, await catalogue.medium("disc", {0: sketch}))
+    assert [(file.path, file.in_doubt, file.damaged_bytes) for file in report.files] == [
+        ("same", True, 0), ("else", True, 0),
+    ]  # fmt: skip
+    assert [[copy.medium_hash for copy in file.clean_copies] for file in report.files] == [[other.medium_hash], []]
+    assert report.damage.verdict == "2 files may be damaged; all other listed files are whole"
+    assert "2 files in doubt" in list(problems_lines(report))

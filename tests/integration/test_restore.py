@@ -341,3 +341,32 @@ async def test_contents_are_read_in_the_order_of_the_store(
     await restored(catalogue, medium, tmp_path / "out")
     assert len(offsets) == len(names)
     assert offsets == sorted(offsets)
+
+
+async def test_damaged_files_and_links_to_nowhere_are_told_one_by_one_and_nothing_else_is_lost(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    sketch = Sketch()
+    sketch.file(ROOT, b"damaged", b"ab\0\0ef", damaged=((2, 4),))
+    sketch.file(ROOT, b"in doubt", b"content", damaged=((0, 7),), reason="may hold bytes that were not read")
+    sketch.file(ROOT, b"lost", None, reason="unread")
+    empty = sketch.special(ROOT, b"nowhere", stat.S_IFLNK, b"")
+    sketch.name_again(ROOT, b"nowhere too", empty)
+    sketch.special(ROOT, b"somewhere", stat.S_IFLNK, b"whole")
+    sketch.file(ROOT, b"whole", b"whole")
+    medium = await catalogue.medium("links", {0: sketch})
+    report = await restored(catalogue, medium, tmp_path / "out")
+    assert tree_of(tmp_path / "out") == {
+        b"damaged": b"ab\0\0ef", b"in doubt": b"content", b"whole": b"whole", b"somewhere": b"whole",
+    }  # fmt: skip
+    no_target = "the target of this link is empty: it was not read, or the medium holds none"
+    assert [(one.path, one.reason) for one in report.failed] == [
+        ("lost", "unread"), ("nowhere", no_target), ("nowhere too", no_target),
+    ]  # fmt: skip
+    assert [(one.path, one.reason) for one in report.damaged] == [
+        ("damaged", "parts could not be read from the medium"), ("in doubt", "may hold bytes that were not read"),
+    ]  # fmt: skip
+    assert (report.files, report.links) == (3, 1)
+    text = "\n".join(restore_lines(report))
+    assert text.count(no_target) == 2
+    assert "everything was restored" not in text

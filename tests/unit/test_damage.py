@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntt.copier.damage import damaged_ranges, stored_ranges
+from ntt.copier.damage import certainly_damaged, damaged_ranges, stored_ranges
 from ntt.model import Extent
 from ntt.ranges import Ranges, normalised
 
@@ -20,10 +20,10 @@ def files(draw: st.DrawFn) -> list[Extent]:
     at = 0
     for _ in range(draw(st.integers(0, 6))):
         length = draw(st.integers(1, 20))
-        kind = draw(st.sampled_from(["linear", "hole", "unit"]))
-        image_length = {"linear": length, "hole": 0, "unit": draw(st.integers(1, 30))}[kind]
+        kind = draw(st.sampled_from(["linear", "hole", "unit", "vague"]))
+        image_length = {"linear": length, "hole": 0}.get(kind, draw(st.integers(1, 30)))
         image_offset = HOLE if kind == "hole" else draw(st.integers(0, 180))
-        extents.append(Extent(at, length, image_offset, image_length))
+        extents.append(Extent(at, length, image_offset, image_length, kind == "vague"))
         at += length
     return extents
 
@@ -42,7 +42,7 @@ def test_each_byte_is_damaged_if_and_only_if_what_it_comes_from_was_not_read(
         for at in range(extent.file_length):
             if extent.image_offset == HOLE:
                 continue
-            if extent.file_length == extent.image_length:
+            if extent.file_length == extent.image_length and not extent.vague:
                 comes_from = {extent.image_offset + at}
             else:
                 comes_from = set(range(extent.image_offset, extent.image_offset + extent.image_length))
@@ -78,3 +78,10 @@ def test_touching_pieces_become_one_range() -> None:
 def test_a_medium_without_damage_damages_nothing() -> None:
     assert damaged_ranges([Extent(0, 512, 0, 512)], ()) == ()
     assert damaged_ranges([], ((0, 1 << 60),)) == ()
+
+
+@given(files(), UNREAD)
+def test_what_lies_nobody_knows_where_is_never_certain_to_be_damaged(extents: list[Extent], unread: Ranges) -> None:
+    certain = bytes_of(certainly_damaged(extents, unread))
+    vague = {at for e in extents if e.vague for at in range(e.file_offset, e.file_offset + e.file_length)}
+    assert certain == bytes_of(damaged_ranges(extents, unread)) - vague

@@ -15,10 +15,10 @@ from ntt.errors import MediumError
 from ntt.identity import ContentScan, ImageState
 from ntt.model import Effort, PassEnd
 from ntt.ranges import normalised, total, within
+from ntt.rescue.comparing import spread
 from ntt.rescue.hashing import PrefixHash
 from ntt.rescue.passes import first_pass, further_passes
 from ntt.rescue.presence import Blame
-from ntt.rescue.resuming import spread
 from ntt.rescue.source import Source, SourceKind, probe
 from ntt.rescue.stops import Count, Limits, StopRules
 from ntt.stages.identify import IdentifyStage

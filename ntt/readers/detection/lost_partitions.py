@@ -47,7 +47,7 @@ def lost_partitions(source: ImageSource, region: Region, known: Ranges, examine:
     search = _Search(region, min(region.end_bytes, source.size_bytes), known)
     for place in search:
         inside = _named(source, place, search.end) or _file_system(source, place, search.end)
-        if inside is None or len(found.pieces) >= MOST_VOLUMES:
+        if inside is None or search.is_taken(inside.offset_bytes) or len(found.pieces) >= MOST_VOLUMES:
             continue
         inside = inside._replace(scheme=found.scheme, depth=region.depth + 1)
         pieces = examine(source, inside) if inside.kind else _opened(source, inside)
@@ -81,11 +81,15 @@ class _Search:
             for place in (base, base + TRACK_BYTES, base + ALIGNED_BYTES):
                 heapq.heappush(self._places, place)
 
+    def is_taken(self, place: int) -> bool:
+        """It lies in something known or found: a boot record of a known partition may stand outside, and name it."""
+        return any(start <= place < end for start, end in self._taken)
+
     def __iter__(self) -> Iterator[int]:
         last = -1
         while self._places:
             place = heapq.heappop(self._places)
-            if last < place < self.end and not any(start <= place < end for start, end in self._taken):
+            if last < place < self.end and not self.is_taken(place):
                 last = place
                 yield place
 

@@ -37,7 +37,8 @@ class ViewReader:
     def extents(self, ino: int) -> Sequence[Extent]:
         found: list[Extent] = []
         for extent in self._reader.extents(ino):
-            file_offset, file_length, start, length = msgspec.structs.astuple(extent)
+            file_offset, file_length = extent.file_offset, extent.file_length
+            start, length = extent.image_offset, extent.image_length
             if start < 0:
                 found.append(extent)
             elif file_length != length:  # a compressed unit: all sectors from its first to its last byte

@@ -26,6 +26,11 @@ class Terminal:
         self._shown = len(self.program.stdout)
         return [row.rstrip() for row in self._screen.display]
 
+    def resized(self, rows: int, columns: int) -> None:
+        """The person's side of it: what is written from now on is for a screen of this size."""
+        self.lines()
+        self._screen.resize(rows, columns)
+
     async def keys(self, text: str) -> None:
         """As typed: Enter is \\r, Ctrl-C is \\x03."""
         await self.program.send(text.encode())
