@@ -147,8 +147,8 @@ CREATE TABLE name (                           -- a directory entry; hard links h
 );
 CREATE INDEX name_parent ON name (medium_id, volume, parent_ino);  -- equal keys are stored once: about 8 bytes a name
 CREATE INDEX name_directory ON name (medium_id, volume, ino) WHERE (flags & 2) <> 0;
--- Finds a name, or how names begin, in milliseconds: 15 bytes of key however long a name is, about 27 bytes a name.
-CREATE INDEX name_text ON name ((substr(name, 1, 11) || substr(sha256(name), 1, 4)));
+-- Finds a name, or how names begin, in milliseconds: 15 bytes of key however long a name is, about 26 bytes a name.
+CREATE INDEX name_text ON name ((substr(name, 1, 13) || substr(sha256(name), 1, 2)));
 
 CREATE TABLE unread_structure (               -- what of a file system itself lies on unread bytes of the medium
     medium_id   int NOT NULL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ntt.names import printable
-from ntt.operations.verify import INTERRUPTED, TIME_IS_UP, DamagedBlob, VerifyReport
+from ntt.operations.verify import FINISHED, INTERRUPTED, TIME_IS_UP, DamagedBlob, VerifyReport
 from ntt.operations.where import Place, Search, Where
 from ntt.text import SHORT, SHOWN, more_lines, size_words, when_words
 
@@ -75,7 +75,7 @@ def _ended(report: VerifyReport) -> Iterator[str]:
     if not report.clean:
         yield "next: bring an image of a medium that needs them (`ntt ingest IMAGE`) and verify again: that heals them"
         yield "      `ntt where HASH` lists all files that need a content"
-    elif report.ended == "finished":
-        yield "all of it is as it was stored"
+    elif report.ended == FINISHED:
+        yield "all of it is whole again" if report.healed_total else "all of it is as it was stored"
     else:
-        yield "all that was read is as it was stored"
+        yield "all that was read is whole"

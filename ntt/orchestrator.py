@@ -23,7 +23,7 @@ from ntt.db.locks import medium_lock
 from ntt.db.media import Media, Medium
 from ntt.db.runs import StageRuns
 from ntt.db.summary import Problems
-from ntt.errors import MediumError
+from ntt.errors import MediumError, UsageError
 from ntt.escort import Alone, Escort, Once
 from ntt.following import Follower, gained_by
 from ntt.model import AcceptedImage, Identity, Order, Stage
@@ -179,7 +179,13 @@ class Orchestrator:
     ) -> Recognised:
         known = imaging.medium_hash if imaging is not None else None
         if known is not None and await self._media.exists(known):  # else the image is from another catalogue
-            return Recognised((await self._media.by_prefix(known)).id, Recognition.KNOWN)
+            medium = await self._media.by_prefix(known)
+            if order.same_as is not None and (await self._media.by_prefix(order.same_as)).id != medium.id:
+                raise UsageError(
+                    f"{image.name} goes on with medium {known[:8]}, which it agrees with: it is not {order.same_as}",
+                    "leave out --same-as",
+                )
+            return Recognised(medium.id, Recognition.KNOWN)
         if order.same_as is not None:
             medium = await self._media.by_prefix(order.same_as)
             remark = f"taken for another pass over medium {medium.medium_hash[:8]}, as was said"

@@ -10,7 +10,7 @@ from ntt.names import printable
 from ntt.operations.audit import AuditReport
 from ntt.operations.doctor import DoctorReport, State
 from ntt.operations.located import Located
-from ntt.operations.problems import ProblemsOverview, TroubledMedium
+from ntt.operations.problems_overview import ProblemsOverview, TroubledMedium
 from ntt.operations.restore import RestoreReport
 from ntt.operations.status import MediaList, MediumStatus
 

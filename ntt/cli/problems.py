@@ -21,7 +21,8 @@ from ntt.db.troubles import Grouping, Troubles
 from ntt.errors import EXIT_OK, EXIT_PROBLEMS, EXIT_USAGE
 from ntt.map_svg import CELLS
 from ntt.operations.problem_groups import ProblemGroups, problem_groups
-from ntt.operations.problems import ProblemsOverview, ProblemsReport, problems_overview, problems_report
+from ntt.operations.problems import ProblemsReport, problems_report
+from ntt.operations.problems_overview import ProblemsOverview, problems_overview
 from ntt.operations.surface import surface_maps
 from ntt.pages.group_text import group_lines, media_lines
 from ntt.pages.overview_html import overview_page

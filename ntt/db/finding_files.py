@@ -12,7 +12,7 @@ from ntt.db.verifying import StoredBlob
 
 HASH_DIGITS = 64
 CANDIDATES = 21  # one more than are listed
-_KEY = "(substr(e.name, 1, 11) || substr(sha256(e.name), 1, 4))"  # as `name_text` has it
+_KEY = "(substr(e.name, 1, 13) || substr(sha256(e.name), 1, 2))"  # as `name_text` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def _file(row: asyncpg.Record) -> FoundFile:
 def _condition(glob: NameGlob) -> tuple[list[str], list[object]]:
     """What holds of the row `e` of a name that matches, and the arguments of that."""
     if glob.exact is not None:
-        key = "substr($1::bytea, 1, 11) || substr(sha256($1::bytea), 1, 4)"
+        key = "substr($1::bytea, 1, 13) || substr(sha256($1::bytea), 1, 2)"
         return [f"{_KEY} = {key}", "e.name = $1::bytea"], [glob.exact]
     conditions, arguments = ["e.name LIKE $1::bytea", "e.name <> ''"], [glob.like]
     asked: list[tuple[str, object]] = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-INDEXED_BYTES = 11  # of a name in `name_text`, in front of the head of its SHA-256
+INDEXED_BYTES = 13  # of a name in `name_text`, in front of the head of its SHA-256
 
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([nrt\\*?]))")
 _SINGLE = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}

@@ -63,7 +63,7 @@ CREATE INDEX insertion_medium ON insertion (medium_id);
 TO_5 = """
 ALTER TABLE medium ADD COLUMN archive_checked timestamptz, ADD COLUMN backfilled text[] NOT NULL DEFAULT '{}';
 ALTER TABLE blob ADD COLUMN last_checked timestamptz;
-CREATE INDEX name_text ON name ((substr(name, 1, 11) || substr(sha256(name), 1, 4)));
+CREATE INDEX name_text ON name ((substr(name, 1, 13) || substr(sha256(name), 1, 2)));
 CREATE INDEX outcome_blob ON outcome (blob_id) WHERE blob_id IS NOT NULL;
 """
 MIGRATIONS: tuple[Migration, ...] = (Migration(1, TO_2), Migration(2, TO_3), Migration(3, TO_4), Migration(4, TO_5))

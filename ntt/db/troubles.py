@@ -61,6 +61,11 @@ class BadEnd:
     ended_at: datetime
     error: str
 
+    @property
+    def words(self) -> str:
+        """`archive failed: no space left`."""
+        return f"{self.stage} {self.state}" + (f": {self.error}" if self.error else "")
+
 
 class Troubles:
     """Read-only questions about what went wrong; `medium_id` None: on all media."""

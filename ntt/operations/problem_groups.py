@@ -7,7 +7,8 @@ import msgspec
 from ntt.db.connection import Database
 from ntt.db.media import Medium
 from ntt.db.troubles import EventGroup, Grouping, Troubles
-from ntt.operations.problems import problems_overview, problems_report
+from ntt.operations.problems import problems_report
+from ntt.operations.problems_overview import problems_overview
 
 
 class ProblemGroups(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ntt.names import printable
 from ntt.operations.problem_groups import ProblemGroups
-from ntt.operations.problems import ProblemsOverview
+from ntt.operations.problems_overview import ProblemsOverview
 from ntt.text import SHORT, size_words, when_words
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ntt.db.troubles import EventGroup, Grouping
 from ntt.names import printable
-from ntt.operations.problems import ProblemsOverview, TroubledMedium
+from ntt.operations.problems_overview import ProblemsOverview, TroubledMedium
 from ntt.pages.parts import Cell, Column, Page, Section, Table, left_out_of, moment, number, rows_of, sections_of
 from ntt.text import SHORT, size_words
 

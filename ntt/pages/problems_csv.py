@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ntt.names import printable
 from ntt.operations.problem_groups import ProblemGroups
-from ntt.operations.problems import ProblemsOverview, ProblemsReport
+from ntt.operations.problems import ProblemsReport
+from ntt.operations.problems_overview import ProblemsOverview
 
 _FORMULAS = tuple("=+-@＝＋－＠\t\r\n")  # OWASP, "CSV Injection"; the wide ones count in Japanese editions
 

@@ -321,7 +321,7 @@ def _met(health: SessionHealth, ended: BaseException | None) -> list[Problem]:
     """What is wrong with the medium after this; what a former attempt met and this one did not is over."""
     step = "try another route or another machine; `ntt retry` reads again what failed"
     problems = [
-        Problem("mount_unstable", f"its mount broke off {health.breaks[volume]} times while it was read", step, volume)
+        Problem("mount_unstable", f"what it is read through broke off {health.breaks[volume]} times", step, volume)
         for volume in health.unstable
     ]
     problems += [Problem("volume_refused", why, "", volume) for volume, why in sorted(health.refused.items())]

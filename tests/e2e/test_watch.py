@@ -15,7 +15,6 @@ STAMPS_IN_ORDER = """SELECT count(*), bool_and(m.enum_done <= m.copy_done AND m.
     AND m.archive_done <= i.ejected_at) FROM insertion i JOIN medium m ON m.id = i.medium_id
     WHERE i.verdict = 'complete'"""
 STORED = "SELECT (SELECT count(*) FROM blob), (SELECT sum(committed_bytes) FROM pack), (SELECT count(*) FROM medium)"
-SECONDS = "SELECT extract(epoch FROM ended_at - inserted_at) FROM insertion WHERE sequence = {}"
 KNOWN_LIMIT_S = 15.0
 STORM = "for i in $(seq 30); do udevadm trigger --action=change --subsystem-match=block; done; udevadm settle"
 
@@ -29,12 +28,13 @@ async def test_disc_after_disc_goes_through_and_comes_out(machine_to_watch: Mach
         await machine.tray_opened(Drive.IDE)
 
         before = await watch.ask(STORED)
+        began_s = machine.processor_s
         await machine.load(Drive.SCSI, letters)
         again = await watch.finished(2)
         assert ": known in" in again, again
+        assert machine.processor_s - began_s < KNOWN_LIMIT_S
         await machine.tray_opened(Drive.SCSI)
         assert await watch.ask(STORED) == before
-        assert float(await watch.ask(SECONDS.format(2))) < KNOWN_LIMIT_S
 
         other = disc(tmp_path, "other", seed=2, label="BACKUP")
         await machine.load(Drive.IDE, other)
@@ -71,9 +71,6 @@ async def test_two_drives_and_a_stick_at_once(machine_to_watch: Machine, tmp_pat
         ]
         assert damaged == f"problems|2 files, 1 damaged|{2 * 2048}"
         assert whole == "complete|2 files|0"
-        assert (
-            await watch.ask("SELECT encode(n.name, 'escape') FROM node n JOIN problem USING (medium_id)") is not None
-        )
         assert await watch.quit() == 1
 
 

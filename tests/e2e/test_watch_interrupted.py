@@ -51,7 +51,7 @@ async def test_a_yanked_disc_is_gone_on_with_in_the_other_drive(machine_to_watch
 async def test_a_pulled_stick_is_gone_on_with_when_it_comes_back(machine_to_watch: Machine, tmp_path: Path) -> None:
     machine, medium = machine_to_watch, stick(tmp_path, "pulled", LARGE_BYTES)
     async with watching(machine) as watch:
-        slow = Medium(medium.image, sector_bytes=512, bytes_per_s=8 * SLOW_PER_S)
+        slow = Medium(medium.image, sector_bytes=512, bytes_per_s=SLOW_PER_S)
         device = await machine.plug_usb(slow, "STICK-1")
         name = (await machine.succeeds("readlink", "-f", device)).strip().rpartition("/")[2]
         await until_read(machine, name, medium.image.stat().st_size // 512 // 2)

@@ -11,9 +11,9 @@ from signal import Signals
 from machine import Drive, Machine, Medium
 from machine.link import Program
 from machine.machine import HOME, disk_device
-from media_images import fat32_image, iso_image, noise, run, written
+from media_images import iso_image, noise, run, written
 
-MEDIUM_LIMIT_S = 300.0
+MEDIUM_LIMIT_S = 500.0
 HOME_DISK = "HOME"
 # Debian's own `psql` is a script around this one, which takes seconds here
 QUERY = r"""
@@ -37,6 +37,11 @@ class Watch:
     def lines(self) -> list[str]:
         return self.program.stderr.decode(errors="replace").splitlines()
 
+    async def says_more(self, seen: int, limit_s: float = MEDIUM_LIMIT_S) -> str:
+        """Its last line, once it has said more than so many."""
+        await self.program.until(lambda: len(self.lines) > seen, f"more than {seen} lines", limit_s)
+        return self.lines[-1]
+
     async def says(self, pattern: str, times: int = 1, limit_s: float = MEDIUM_LIMIT_S) -> list[str]:
         """The lines in which the pattern was found, once there are that many."""
 
@@ -48,7 +53,7 @@ class Watch:
 
     async def finished(self, number: int, limit_s: float = MEDIUM_LIMIT_S) -> str:
         """What it says of the medium with this number of the session, once that has come to its end."""
-        return (await self.says(rf"^#{number} .*: (complete|problems|known|failed) in ", 1, limit_s))[0]
+        return (await self.says(rf"^\S+ #{number} .*: (complete|problems|known|failed) in ", 1, limit_s))[0]
 
     async def ask(self, query: str) -> str:
         """The catalogue's answer as psql writes it, values between `|`."""
@@ -98,15 +103,22 @@ def contents_of(name: str, size_bytes: int = 400_000, seed: int = 1) -> dict[str
     return {"large": noise(size_bytes, seed), "folder/small.txt": f"Hallo {name}\n".encode()}
 
 
+def tree_of(folder: Path, name: str, size_bytes: int, seed: int) -> Path:
+    contents = contents_of(name, size_bytes, seed)
+    return written(folder / f"{name}.tree", {path: content for path, content in contents.items()})
+
+
 def disc(folder: Path, name: str, size_bytes: int = 400_000, seed: int = 1, label: str = "") -> Medium:
-    tree = written(folder / f"{name}.tree", contents_of(name, size_bytes, seed))
+    tree = tree_of(folder, name, size_bytes, seed)
     return Medium(iso_image(folder / f"{name}.iso", tree, "-V", label or name.upper()))
 
 
 def stick(folder: Path, name: str, size_bytes: int = 400_000, seed: int = 1) -> Medium:
-    """33 MiB of which most was never written."""
-    tree = written(folder / f"{name}.tree", contents_of(name, size_bytes, seed))
-    return Medium(fat32_image(folder / f"{name}.img", tree, 34), sector_bytes=512)
+    """FAT, with 2 MiB of room besides the files."""
+    tree, image = tree_of(folder, name, size_bytes, seed), folder / f"{name}.img"
+    run("mkfs.vfat", "-C", image, str((size_bytes >> 10) + 2048))
+    run("mcopy", "-s", "-i", image, tree / "large", tree / "folder", "::")
+    return Medium(image, sector_bytes=512)
 
 
 async def restores(machine: Machine, medium_hash: str, contents: Mapping[str, bytes]) -> None:

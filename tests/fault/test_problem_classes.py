@@ -47,6 +47,12 @@ def problems(url: str) -> dict[str, object]:
     return {} if found is None else json.loads(found)
 
 
+def kinds_found(url: str) -> list[str]:
+    """Of the findings in the summary, in their order."""
+    found = rows(url, "SELECT f->>'kind' AS kind FROM medium, jsonb_array_elements(problems->'findings') f")
+    return [row["kind"] for row in found]
+
+
 def documented(url: str, piece: str) -> list[Mapping[str, object]]:
     """The rows of the one documented query that holds this piece, run as it is written there."""
     blocks = re.findall(r"^```sql\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -122,11 +128,10 @@ def test_an_image_that_is_gone_fails_no_file_and_is_gone_on_with(catalogue: Cata
         first = catalogue.ingest(medium, archive=False, only_route=ALONE, workers=1)
         assert first.exit_status != 0
         assert catalogue.value("SELECT count(*) FROM outcome WHERE status = 'f'") == 0
-        summary = problems(catalogue.url)
-        assert any(
-            kind["kind"] == "copy_ended_early"
-            for kind in summary["findings"]  # type: ignore[attr-defined]
-        )
+        assert kinds_found(catalogue.url) == ["copy_ended_early", "mount_unstable"]
+    report = catalogue.one(disk)
+    assert (report.pending, report.failed, report.damaged) == (0, 0, 0)
+    assert kinds_found(catalogue.url) == []
 
 
 # ---------------------------------------------------------------- what lies on no medium
@@ -213,7 +218,8 @@ def test_a_driver_that_ends_is_started_again_and_nothing_is_lost(
 def test_a_driver_that_ends_twice_is_unstable(tmp_path: Path, database_url: str, packed: Path) -> None:
     machine = through_squashfuse(tmp_path, database_url)
     end = Run(("sh", "-c", END_DRIVER, "sh", str(machine.home)))
-    machine.ingest(packed, Strike("copy fdatasync pack", end), Strike("copy fdatasync pack", end, nth=2))
+    # the second batch was read by then, too: of the third, after it was opened again, comes the next
+    machine.ingest(packed, Strike("copy fdatasync pack", end), Strike("copy fdatasync pack", end, nth=3))
     summary = problems(database_url)
     assert summary["mount_unstable"] is True
     assert summary["detected_at"]
@@ -239,7 +245,8 @@ def test_what_the_kernel_logged_of_this_device_is_told(catalogue: Catalogue, tmp
     assert not result.failures, result.failures
     event = the_event(catalogue.url)
     assert event["path"] == VICTIM
-    assert {"detected_io_error", "dmesg:io_error", "mount_check:ok"} <= set(event["checks"])  # type: ignore[call-overload]
+    for check in ("detected_io_error", "dmesg:io_error", "mount_check:ok"):
+        assert check in str(event["checks"])
 
 
 # ---------------------------------------------------------------- workers, disks
@@ -267,11 +274,11 @@ def test_a_full_disk_is_a_problem_of_the_medium_until_it_is_copied(
         machine = Machine(tmp_path / "home", database_url, {"NTT_STORE": str(small / "store")})
         fill = Run(("sh", "-c", 'head -c 300M /dev/zero >"$1/ballast" || true', "sh", str(small)))
         machine.ingest(packed, Strike("copy pwritev pack", fill))
-        (finding,) = [f for f in problems(database_url)["findings"] if f["kind"] == "copy_ended_early"]  # type: ignore[attr-defined]
-        assert "no space left" in finding["detail"]
+        assert kinds_found(database_url) == ["copy_ended_early"]
+        assert "no space left" in str(problems(database_url)["findings"])
         (small / "ballast").unlink()
         again = machine.ingest(packed)
         assert again.status in (0, 1), again.stderr
-        assert "copy_ended_early" not in json.dumps(problems(database_url))
+        assert kinds_found(database_url) == []
     finally:
         run("umount", small)

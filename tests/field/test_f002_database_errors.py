@@ -9,7 +9,8 @@ from catalogue import Catalogue
 from media_images import iso_image, noise, written
 
 CONTENTS: dict[str | bytes, bytes] = {f"{number}.bin": noise(9_000 + number, number) for number in range(60)}
-REFUSE = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no more'; END $$"
+REFUSE = """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+    AS $$ BEGIN RAISE EXCEPTION 'no more' USING ERRCODE = 'disk_full'; END $$"""
 
 
 @pytest.mark.parametrize("table", ["blob", "outcome"])

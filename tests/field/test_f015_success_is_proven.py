@@ -40,7 +40,8 @@ def test_f015_a_failed_stage_is_said_to_have_failed_and_stops_what_depends_on_it
     catalogue: Catalogue, disc: Path
 ) -> None:
     catalogue.one(disc)
-    catalogue.rows("DELETE FROM outcome; UPDATE medium SET copy_done = NULL")
+    catalogue.rows("DELETE FROM outcome")
+    catalogue.rows("UPDATE medium SET copy_done = NULL")
     # the proof finds a file without an outcome, though every worker answered
     catalogue.rows(
         """CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 from catalogue import Catalogue
 from media_images import iso_image, noise, written
 
@@ -31,6 +32,7 @@ def classes(catalogue: Catalogue) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_f016_every_medium_is_classed_and_stamps_follow_the_proof(catalogue: Catalogue, tmp_path: Path) -> None:
     names = ("done", "unstamped", "half", "unlisted", "unarchived", "gone")
     reports = [catalogue.ingest(disc(tmp_path, number)).media[0] for number in range(len(names))]

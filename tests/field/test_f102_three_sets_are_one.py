@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from catalogue import Catalogue
 from media_images import MIB, ext4_image, found_at, iso_image, map_of, noise, written
 
@@ -43,6 +44,7 @@ def test_f102_several_images_in_one_run_share_their_contents(catalogue: Catalogu
     assert catalogue.value("SELECT count(*) FROM outcome") == 80
 
 
+@pytest.mark.slow
 def test_f102_contents_that_the_catalogue_forgot_are_known_again(catalogue: Catalogue, tmp_path: Path) -> None:
     contents: dict[str | bytes, bytes] = {f"{n}": noise(2000 + n, n) for n in range(20)}
     contents["large"] = noise(2 * MIB, 99)

@@ -135,6 +135,7 @@ async def test_f110_a_load_never_creates_a_medium(catalogue: Catalogue) -> None:
         assert await connection.fetchval("SELECT count(*) FROM medium") == 0
 
 
+@pytest.mark.slow
 def test_f110_a_small_archive_under_the_right_name_is_found_and_loses_its_stamp(
     catalogue: Catalogue, image: Path
 ) -> None:

@@ -21,7 +21,8 @@ from ntt.db.runs import StageRuns
 from ntt.db.summary import Problems
 from ntt.model import Stage
 from ntt.operations.doctor import State, doctor
-from ntt.operations.problems import problems_overview, problems_report
+from ntt.operations.problems import problems_report
+from ntt.operations.problems_overview import problems_overview
 from ntt.operations.status import media_list, medium_status
 from ntt.text import doctor_lines, list_lines, overview_lines, status_lines
 

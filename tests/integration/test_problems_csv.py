@@ -14,7 +14,8 @@ from sketches import ROOT, Catalogue, Sketch, open_catalogue
 
 from ntt.db.troubles import Grouping
 from ntt.operations.problem_groups import problem_groups
-from ntt.operations.problems import problems_overview, problems_report
+from ntt.operations.problems import problems_report
+from ntt.operations.problems_overview import problems_overview
 from ntt.pages.group_text import group_lines, media_lines
 from ntt.pages.problems_csv import files_csv, groups_csv, media_csv
 

@@ -13,7 +13,7 @@ from problem_pages import HOSTILE, WHOLE, page_of, troubled_medium, written
 from sketches import ROOT, Catalogue, Sketch, open_catalogue
 
 from ntt.names import printable
-from ntt.operations.problems import problems_overview
+from ntt.operations.problems_overview import problems_overview
 from ntt.pages.overview_html import overview_page
 from ntt.pages.problems_html import FILES_SHOWN
 from ntt.pages.rendering import is_page
@@ -137,9 +137,8 @@ async def test_every_text_has_contrast_enough(page: Path, browser: Browser, dark
 
 async def test_tables_are_sorted_and_filtered(page: Path, browser: Browser) -> None:
     browser.open(page)
-    names = (
-        "Array.from(document.querySelectorAll('[data-name=files] tbody tr:not([hidden]) th div > bdi'), (e) => e.textContent)"
-    )
+    shown = "[data-name=files] tbody tr:not([hidden]) th div > bdi"
+    names = f"Array.from(document.querySelectorAll('{shown}'), (e) => e.textContent)"
     button = "document.querySelector('[data-name=files] thead th:nth-child({}) button').click()"
     browser.value(button.format(3))
     sizes = "Array.from(document.querySelectorAll('[data-name=files] tbody td:nth-child(3)'), (e) => +e.dataset.sort)"

@@ -14,7 +14,8 @@ from media_images import ext4_image, found_at, iso_image, map_of, mbr_image, noi
 MIB = 1 << 20
 # what the archive cannot know: when it was proven itself, that stamps were set after the fact, and numbers of rows
 QUERIES = {
-    "medium": """SELECT medium_hash, to_jsonb(m) - '{id,archive_done,backfilled}'::text[] FROM medium m ORDER BY 1""",
+    "medium": """SELECT medium_hash, to_jsonb(m) - '{id,archive_done,archive_checked,backfilled}'::text[]
+                 FROM medium m ORDER BY 1""",
     "volume": """SELECT medium_hash, to_jsonb(t) - 'medium_id' FROM volume t JOIN medium m ON m.id = medium_id
                  ORDER BY 1, index""",
     "node": """SELECT medium_hash, to_jsonb(t) - 'medium_id' FROM node t JOIN medium m ON m.id = medium_id
@@ -52,6 +53,8 @@ class Told(msgspec.Struct):
 @pytest.fixture
 def second_url(database_server: DatabaseServer) -> Iterator[str]:
     with database_server.database(TEMPLATE) as url:
+        # made at another time than the first: that is what tells two catalogues apart
+        Catalogue(Path(), url).rows("UPDATE ntt_schema SET applied_at = applied_at + interval '1 day'")
         yield url
 
 
@@ -77,6 +80,7 @@ def some_media(catalogue: Catalogue, tmp_path: Path) -> None:
     catalogue.ingest(mbr_image(tmp_path / "disk.img", parts))
 
 
+@pytest.mark.slow
 def test_a_lost_database_is_made_again_from_archives_and_store(
     home: Path, database_url: str, second_url: str, tmp_path: Path
 ) -> None:
@@ -127,6 +131,7 @@ def test_a_medium_whose_contents_the_store_lacks_is_not_called_copied(
     assert later.command("audit", "--deep").status == 0
 
 
+@pytest.mark.slow
 def test_the_blob_index_is_made_again_from_the_store_alone(home: Path, database_url: str, tmp_path: Path) -> None:
     catalogue = Catalogue(home, database_url)
     some_media(catalogue, tmp_path)
@@ -139,7 +144,7 @@ def test_the_blob_index_is_made_again_from_the_store_alone(home: Path, database_
     assert {table: rows for table, rows in after.items() if rows != before[table]} == {}
     assert catalogue.hashes_in_store() == catalogue.hashes_in_catalogue() == catalogue.hashes_referenced()
     shared = catalogue.ingest(iso_image(tmp_path / "more.iso", written(tmp_path / "more", {"x": noise(800, 77)})))
-    assert shared.exit_status == 0, "numbers of packs go on behind those that were found"
+    assert shared.media[0].stored == 1, "numbers of packs go on behind those that were found"
     assert catalogue.command("audit", "--deep").status == 0
 
 
