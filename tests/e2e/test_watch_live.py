@@ -11,7 +11,8 @@ from watched import disc, name_of, stick
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-SLOW_PER_S = 100 << 10
+SLOW_PER_S = 40 << 10
+SIZE_BYTES = 8 << 20  # minutes
 LIMIT_S = 300.0
 
 
@@ -20,11 +21,11 @@ async def test_three_drives_at_work_are_on_the_screen_of_any_size(machine_to_wat
     names = []
     for number, drive in enumerate(Drive):
         await machine.insert(
-            drive, Medium(disc(tmp_path, f"disc{number}", 8 << 20, number).image, bytes_per_s=SLOW_PER_S)
+            drive, Medium(disc(tmp_path, f"disc{number}", SIZE_BYTES, number).image, bytes_per_s=SLOW_PER_S)
         )
         names.append(await name_of(machine, drive))
     device = await machine.plug_usb(
-        Medium(stick(tmp_path, "stick").image, sector_bytes=512, bytes_per_s=SLOW_PER_S), "S1"
+        Medium(stick(tmp_path, "stick", SIZE_BYTES).image, sector_bytes=512, bytes_per_s=SLOW_PER_S), "S1"
     )
     names.append((await machine.succeeds("readlink", "-f", device)).strip().rpartition("/")[2])
 
@@ -33,16 +34,13 @@ async def test_three_drives_at_work_are_on_the_screen_of_any_size(machine_to_wat
 
     terminal = await machine.terminal("ntt", "watch", "--home", HOME, "--box", "B-17")
     rows = await terminal.until(all_at_work, "three drives at work", LIMIT_S)
-    Path("/tmp/e2e-live-80.txt").write_text("\n".join(rows))
     assert len(rows) == 24 and any("B-17" in row for row in rows)
-    assert sum("KB/s" in row or "kB/s" in row for row in rows) >= 0
 
     await machine.succeeds("stty", "-F", "/dev/pts/0", "rows", "50", "cols", "200")
     terminal.resized(50, 200)
     rows = await terminal.until(
         lambda rows: all_at_work(rows) and any(len(row) > 150 for row in rows), "the larger screen", LIMIT_S
     )
-    Path("/tmp/e2e-live-200.txt").write_text("\n".join(rows))
-    assert len(rows) == 50
+    assert len(rows) == 50 and any("B-17" in row for row in rows)
     await terminal.keys("qq")
     assert (await terminal.program.wait(LIMIT_S)).status == 130
