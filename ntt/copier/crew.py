@@ -28,7 +28,9 @@ Files = tuple[FileJob, ...]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One medium to copy. `image_fd` is open for reading; `run_id` keeps the names of temp files apart.
+    """One medium to copy. `image_fd` is open for reading.
+
+    `run_id` and `medium_id` keep the names of temp files apart: a run may copy several media at once.
 
     `store` is how messages call the store; workers cannot reach it but through what they are handed.
     `roots`: by volume index, of mounted volumes.
@@ -39,6 +41,7 @@ class Assignment:
     unread: Ranges
     store: str
     run_id: str
+    medium_id: int
     roots: Mapping[int, MountedRoot] = field(default_factory=dict)
 
 
@@ -84,10 +87,12 @@ class Crew:
         SessionBroken when what is mounted or the image itself is not there any more: what has no outcome then waits.
         """
         send, receive = anyio.create_memory_object_stream[Files](self._limits.workers)
+        about = self._assignment
         async with out, anyio.create_task_group() as tasks:
             tasks.start_soon(self._feed, jobs, send)
             for slot in range(self._limits.workers):
-                tasks.start_soon(self._staff, f"{self._assignment.run_id}-{slot}", receive.clone(), out)
+                name = f"{about.run_id}-{about.medium_id}-{slot}"
+                tasks.start_soon(self._staff, name, receive.clone(), out)
             receive.close()
 
     async def _feed(self, jobs: AsyncIterator[FileJob], send: MemoryObjectSendStream[Files]) -> None:

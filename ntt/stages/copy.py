@@ -250,9 +250,8 @@ class CopyStage:
         settings = self._settings
         limits = Limits(settings.workers, settings.worker_memory_bytes, settings.attempts)
         rules = Rules(member_bytes, PACK_LIMIT_BYTES, SMALL_BLOB_LIMIT_BYTES, settings.stall_s)
-        assignment = Assignment(
-            image.fd, about.volumes, image.unread, str(self._store.root), self._database.run_id, about.roots
-        )
+        run_id, root = self._database.run_id, str(self._store.root)
+        assignment = Assignment(image.fd, about.volumes, image.unread, root, run_id, image.medium_id, about.roots)
         async with send, receive, self._database.connected() as connection:
             crew = Crew(assignment, limits, Registrar(connection), Depot(self._store), rules, examiner)
             writer = OutcomeWriter(

@@ -24,8 +24,15 @@ class PlainBlobFile:
         self._layout = layout
         self._path = layout.tmp / f"{name}.part"
         with store_errors(self._path):
-            self.fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            self.fd = self._locked()
+            while not os.fstat(self.fd).st_nlink:  # taken for an orphan before it was locked
+                os.close(self.fd)
+                self.fd = self._locked()
+
+    def _locked(self) -> int:
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return fd
 
     def keep(self, blob_hash: bytes, size_bytes: int) -> None:
         """Gives the file its name and size. Content, name and folders are durable on return."""

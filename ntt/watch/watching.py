@@ -21,7 +21,7 @@ from ntt.watch.jobs import Job
 from ntt.watch.one_drive import OneDrive
 
 EVENTS = 32  # of one drive that waits for its turn
-SETTLE_S = 20.0  # with --once: how long to wait for a medium where none is in yet: a drive has to spin up
+SETTLE_S = 60.0  # with --once: how long to wait for a medium where none is in yet: a bad one spins up for long
 ROOMS_EVERY_S = 5.0
 ANSWER_LIMIT_S = 10.0
 

@@ -15,8 +15,9 @@ STAMPS_IN_ORDER = """SELECT count(*), bool_and(m.enum_done <= m.copy_done AND m.
     AND m.archive_done <= i.ejected_at) FROM insertion i JOIN medium m ON m.id = i.medium_id
     WHERE i.verdict = 'complete'"""
 STORED = "SELECT (SELECT count(*) FROM blob), (SELECT sum(committed_bytes) FROM pack), (SELECT count(*) FROM medium)"
+SIZE_BYTES = 1_200_000  # large enough to be a file of its own in the store
 KNOWN_LIMIT_S = 30.0  # of the emulated machine's processors, each a tenth of a real one, whatever else this host does
-STORM = "for i in $(seq 30); do udevadm trigger --action=change --subsystem-match=block; done; udevadm settle"
+STORM = 'for number in 1 2 3 4 5 6 7 8; do udevadm trigger --action=change --settle "$1"; done'
 
 
 async def test_disc_after_disc_goes_through_and_comes_out(machine_to_watch: Machine, tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ async def test_disc_after_disc_goes_through_and_comes_out(machine_to_watch: Mach
 
         other = disc(tmp_path, "other", seed=2, label="BACKUP")
         await machine.load(Drive.IDE, other)
-        await machine.succeeds("sh", "-c", STORM)
+        await machine.succeeds("sh", "-c", STORM, "sh", f"/dev/{await name_of(machine, Drive.IDE)}", limit_s=180)
         second = await watch.finished(3)
         assert ": complete in" in second, second
         await machine.tray_opened(Drive.IDE)
@@ -52,10 +53,10 @@ async def test_disc_after_disc_goes_through_and_comes_out(machine_to_watch: Mach
 
 async def test_two_drives_and_a_stick_at_once(machine_to_watch: Machine, tmp_path: Path) -> None:
     machine = machine_to_watch
-    one = disc(tmp_path, "one", seed=1)
+    one = disc(tmp_path, "one", SIZE_BYTES, seed=1)
     async with watching(machine) as watch:
         await machine.insert(Drive.IDE, Medium(one.image, bad_sectors=(100, 101)))
-        await machine.insert(Drive.SCSI, disc(tmp_path, "two", seed=2))
+        await machine.insert(Drive.SCSI, disc(tmp_path, "two", SIZE_BYTES, seed=2))
         await machine.plug_usb(stick(tmp_path, "three", seed=3), "STICK-1")
         for number in (1, 2, 3):
             await watch.finished(number)

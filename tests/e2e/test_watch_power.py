@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import sys
 from pathlib import Path
 
@@ -106,17 +107,18 @@ async def goes_on(machine: Machine, cut: Cut, media: dict[Drive, Medium], hashes
     for drive, medium in media.items():
         await machine.insert(drive, medium)
     home = ("--home", HOME)
+    async with watching(machine) as watch:
+        for number in (1, 2):
+            told = await watch.finished(number)
+            assert re.search(": (complete|known) in", told), f"after {cut.after!r}: {told}"
+        assert await watch.quit() == 0
     commands = [
         ("audit", *home),
-        ("verify", *home),
-        ("watch", "--once", *home),
-        ("audit", *home),
-        ("verify", *home),
+        ("verify", *home, "--all"),
         *(("restore", *home, medium_hash, f"/tmp/{drive.name}") for drive, medium_hash in hashes.items()),
     ]
     given = msgspec.json.encode(commands).decode()
     done = await machine.run(f"{sys.prefix}/bin/python", "-c", COMMANDS, given, limit_s=LIMIT_S)
-    assert done.status == 0, f"after {cut.after!r}: {done.stderr}"
     said = [msgspec.json.decode(line, type=tuple[str, int, str]) for line in done.stdout.splitlines()]
     assert [status for _, status, _ in said] == [0] * len(commands), f"after {cut.after!r}: {said} {done.stderr}"
     for (drive, _), name, seed in zip(media.items(), ("one", "two"), (1, 2), strict=True):

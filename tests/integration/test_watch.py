@@ -18,6 +18,8 @@ from ntt.config import Settings
 from ntt.drives import Disc, DiscKind, Track
 from ntt.errors import EXIT_INTERRUPTED
 from ntt.ranges import total
+from ntt.store.depot import Depot
+from ntt.store.plain import PlainBlobFile
 from ntt.watch.options import EjectAfter, WatchOptions
 
 STORED = "SELECT (SELECT count(*) FROM blob) AS blobs, (SELECT sum(committed_bytes) FROM pack) AS bytes"
@@ -103,6 +105,26 @@ async def test_two_drives_work_at_once_and_a_failure_stays_in_its_drive(
         assert bench.ejected == ["sr1"]
         verdicts = {done.verdict for done in bench.board.finished}
         assert verdicts == {Verdict.COMPLETE, Verdict.FAILED}
+
+
+async def test_media_that_are_copied_at_once_share_no_temp_files(
+    home: Path, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: list[str] = []
+    new_file = Depot.new_file
+
+    def recorded(depot: Depot, name: str) -> PlainBlobFile:
+        names.append(name)
+        return new_file(depot, name)
+
+    monkeypatch.setattr(Depot, "new_file", recorded)
+    async with watching(home, database_url, tmp_path / "drives") as (bench, _):
+        for seed, name in enumerate(("sr0", "sr1")):
+            tree = written(tmp_path / f"{name}.tree", {"large.bin": noise(3_000_000, seed)})
+            await bench.insert(name, iso_image(tmp_path / f"{name}.iso", tree, "-r"))
+        await bench.finished(2)
+        assert {done.verdict for done in bench.board.finished} == {Verdict.COMPLETE}
+    assert len(names) == len(set(names)) == 2
 
 
 async def test_with_eject_after_image_the_drive_is_free_while_the_rest_is_done(
