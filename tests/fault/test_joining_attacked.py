@@ -124,7 +124,7 @@ def test_the_advised_command_works_for_an_image_of_ntt_s_own(
     (after,) = catalogue.media()
     assert (after["medium_hash"], after["unread_bytes"]) == (medium["medium_hash"], medium["unread_bytes"])
     assert after["archive_done"] is not None
-    assert statuses(catalogue)[b"a.bin"] == "damaged"
+    assert statuses(catalogue)[b"a.bin"] in ("damaged", "failed")  # it lies where the first pass skipped
     assert Path(after["image_path"]) == Path(medium["image_path"])
 
 
@@ -180,7 +180,8 @@ def test_a_link_whose_target_was_gained_is_a_link_again(catalogue: Catalogue, di
     assert medium["unread_bytes"] == total([a])
     link = catalogue.tree(medium["medium_hash"])[1, b"link"]
     assert (link.type, link.link_target) == ("link", TARGET)
-    restored = catalogue.restored(medium["medium_hash"])
+    restored = tmp_path / "restored"
+    assert catalogue.command("restore", medium["medium_hash"], restored).status == 1  # a.bin is damaged
     (found,) = [path for path in restored.rglob("link") if path.is_symlink()]
     assert str(found.readlink()) == TARGET.decode()
 
