@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import sys
 from pathlib import Path
 
 import msgspec
@@ -13,7 +12,7 @@ import pytest
 from machine import Drive, Machine, Medium
 from machine.machine import HOME, disk_device
 from machine.parts import Parts
-from watched import HOME_DISK, contents_of, disc, name_of, until_read, watching
+from watched import HOME_DISK, commands, contents_of, disc, name_of, until_read, watching
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -22,20 +21,6 @@ SLOW_PER_S = 400 << 10
 POINTS = 2
 SECTORS_WHILE_READING = (200, 1000, 1800)
 AT_ONCE = 2  # machines; each needs a core
-LIMIT_S = 580.0
-# in one process, so that Python is started once: what a person would type one after the other
-COMMANDS = """
-import contextlib, io, json, sys
-from ntt.cli import main
-for words in json.loads(sys.argv[1]):
-    sys.argv, said = ["ntt", *words], io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said):
-            status = main()
-    except SystemExit as end:
-        status = end.code
-    print(json.dumps([words[0], status or 0, said.getvalue()[-2000:]]), flush=True)
-"""
 
 
 class Cut(msgspec.Struct):
@@ -106,21 +91,14 @@ async def goes_on(machine: Machine, cut: Cut, media: dict[Drive, Medium], hashes
     await machine.succeeds("mount", disk_device(HOME_DISK), HOME)
     for drive, medium in media.items():
         await machine.insert(drive, medium)
-    home = ("--home", HOME)
     async with watching(machine) as watch:
         for number in (1, 2):
             told = await watch.finished(number)
             assert re.search(": (complete|known) in", told), f"after {cut.after!r}: {told}"
         assert await watch.quit() == 0
-    commands = [
-        ("audit", *home),
-        ("verify", *home, "--all"),
-        *(("restore", *home, medium_hash, f"/tmp/{drive.name}") for drive, medium_hash in hashes.items()),
-    ]
-    given = msgspec.json.encode(commands).decode()
-    done = await machine.run(f"{sys.prefix}/bin/python", "-c", COMMANDS, given, limit_s=LIMIT_S)
-    said = [msgspec.json.decode(line, type=tuple[str, int, str]) for line in done.stdout.splitlines()]
-    assert [status for _, status, _ in said] == [0] * len(commands), f"after {cut.after!r}: {said} {done.stderr}"
+    restores = [("restore", medium_hash, f"/tmp/{drive.name}") for drive, medium_hash in hashes.items()]
+    did = await commands(machine, ("audit",), ("verify", "--all"), *restores)
+    assert [command.status for command in did] == [0] * len(did), f"after {cut.after!r}: {did}"
     for (drive, _), name, seed in zip(media.items(), ("one", "two"), (1, 2), strict=True):
         for path, content in contents_of(name, SIZE_BYTES, seed).items():
             told = await machine.succeeds("sha256sum", f"/tmp/{drive.name}/{path}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import Signals
 
+import msgspec
 from machine import Drive, Machine, Medium
 from machine.link import Program
 from machine.machine import HOME, disk_device
@@ -23,6 +25,19 @@ exec /usr/lib/postgresql/*/bin/psql -h "$(sed -n 5p "$file")" -U ntt -d ntt -XAt
 MOVE_HOME = f"""
 mount {disk_device(HOME_DISK)} /mnt && cp -a {HOME}/. /mnt/ && umount /mnt && rm -r {HOME}/* &&
 mount {disk_device(HOME_DISK)} {HOME}
+"""
+# in one process, so that Python is started once: what a person would type one after the other
+COMMANDS = """
+import contextlib, io, json, sys
+from ntt.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv, said = ["ntt", *words], io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            status = main()
+    except SystemExit as end:
+        status = end.code
+    print(json.dumps([words[0], status or 0, said.getvalue()[-20000:]]), flush=True)
 """
 UNTIL_READ = 'until read -r _ _ sectors _ <"/sys/block/$1/stat" && [ "$sectors" -ge "$2" ]; do sleep 0.1; done'
 
@@ -94,6 +109,23 @@ async def sectors_read(machine: Machine, name: str) -> int:
 async def until_read(machine: Machine, name: str, sectors: int) -> None:
     """Returns once so many sectors of 512 bytes were read of it."""
     await machine.succeeds("sh", "-c", UNTIL_READ, "sh", name, str(sectors), limit_s=MEDIUM_LIMIT_S)
+
+
+class Did(msgspec.Struct, array_like=True):
+    """A command of `ntt` that has ended, and the end of what it printed."""
+
+    name: str
+    status: int
+    stdout: str
+
+
+async def commands(machine: Machine, *given: Sequence[str], limit_s: float = MEDIUM_LIMIT_S) -> list[Did]:
+    """`ntt` with each of these arguments, one after the other, whatever their exit status."""
+    words = msgspec.json.encode([(name, "--home", HOME, *rest) for name, *rest in given]).decode()
+    done = await machine.run(f"{sys.prefix}/bin/python", "-c", COMMANDS, words, limit_s=limit_s)
+    did = [msgspec.json.decode(line, type=Did) for line in done.stdout.splitlines()]
+    assert len(did) == len(given), done.stderr
+    return did
 
 
 # ---------------------------------------------------------------- media
