@@ -18,9 +18,10 @@ RANGES_SHOWN = 8
 PASSES_SHOWN = 12  # the last ones
 EVENTS_SHOWN = 5  # the newest
 FIRST = "everything"  # the name of the pass over the whole medium
+SAMPLES = "samples"  # of that over the few places by which a medium is known
 _TASKS = {
     FIRST: "first pass",
-    "samples": "what the medium is known by",
+    SAMPLES: "what the medium is known by",
     "structures": "metadata",
     "beginnings": "beginnings of volumes",
 }

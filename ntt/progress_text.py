@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from ntt.damage_text import FIRST, task_words
+from ntt.damage_text import FIRST, SAMPLES, task_words
 from ntt.model import Stage
 from ntt.progress import Reading, Work
 
@@ -104,7 +104,10 @@ def _reading_lines(progress: Progress, reading: Reading) -> list[str]:
     work, running = progress.work, progress.state == "running"
     silent = running and reading.silent_s >= SILENT_S
     how_far = [f"{size_text(work.bytes_done)}/{size_text(work.bytes_total or 0)} rescued"]
+    # a stage that ended with the few places that a medium is known by was about all of it
     where = [": ".join(filter(None, (task_words(reading.task), _phase(reading) if running else "")))]
+    if reading.task == SAMPLES and not running:
+        where = []
     if running:
         where.append(f"at {size_text(reading.position)}")
     if running and not silent:

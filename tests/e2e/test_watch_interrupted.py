@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from machine import Drive, Machine, Medium
 from machine.machine import HOME
-from watched import contents_of, disc, name_of, restores, sectors_read, until_read, watching
+from watched import contents_of, disc, name_of, restores, sectors_read, stick, until_read, watching
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -67,3 +67,25 @@ async def test_the_button_of_a_drive_that_is_needed_is_told_and_not_obeyed(
         await machine.tray_opened(Drive.SCSI)
         assert await watch.quit() == 0
     assert (await machine.run("test", "-d", HOME)).status == 0
+
+
+async def test_a_pulled_stick_is_gone_on_with_when_it_comes_back(machine_to_watch: Machine, tmp_path: Path) -> None:
+    machine, medium = machine_to_watch, stick(tmp_path, "pulled", LARGE_BYTES)
+    async with watching(machine) as watch:
+        slow = Medium(medium.image, sector_bytes=512, bytes_per_s=SLOW_PER_S)
+        device = await machine.plug_usb(slow, "STICK-1")
+        name = (await machine.succeeds("readlink", "-f", device)).strip().rpartition("/")[2]
+        await until_read(machine, name, medium.image.stat().st_size // 512 // 2)
+        await machine.pull_usb("STICK-1")
+        failed = await watch.finished(1)
+        assert ": failed in" in failed, failed
+
+        await machine.plug_usb(medium, "STICK-1")
+        done = await watch.finished(2)
+        assert ": complete in" in done, done
+        passes = [row.split("|") for row in (await watch.ask(PASSES)).splitlines()]
+        assert int(passes[0][1]) > medium.image.stat().st_size // 4
+        assert int(passes[1][0]) == int(passes[0][1])
+        await watch.says(r"safe to remove|powered off")
+        medium_hash = await watch.ask("SELECT medium_hash FROM medium WHERE unread_bytes = 0")
+    await restores(machine, medium_hash, contents_of("pulled", LARGE_BYTES))
