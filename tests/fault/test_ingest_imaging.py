@@ -20,8 +20,9 @@ from ntt.ranges import Ranges, difference, intersection, normalised, total
 
 SECTOR = 512
 BLOCK = 4096
-# what a source is asked again to know it: its start, descriptors, and 128 sectors; then a few before and after passes
-KNOWN_AGAIN_BYTES = (64 << 10) + 4096 + 192 * SECTOR
+# what a source is asked again to know it: its start, descriptors, 128 sectors evenly and 128 that tell it from others;
+# then a few before and after passes
+KNOWN_AGAIN_BYTES = (64 << 10) + 4096 + (2 * 128 + 64) * SECTOR
 CONTENTS = {f"folder/{n:02}.bin": noise(60_000, n) for n in range(40)}
 FILES: Mapping[bytes, bytes | None] = {name.encode(): content for name, content in CONTENTS.items()}
 

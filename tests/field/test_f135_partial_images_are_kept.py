@@ -17,7 +17,7 @@ from ntt.tools.mapfile import Mapfile, parse_mapfile
 
 CONTENTS = {f"{n:02}.bin": noise(100_000, n) for n in range(60)}
 FILES: dict[bytes, bytes | None] = {name.encode(): content for name, content in CONTENTS.items()}
-KNOWN_AGAIN_BYTES = (64 << 10) + 4096 + 192 * 512  # what a source is asked again for, to know it
+KNOWN_AGAIN_BYTES = (64 << 10) + 4096 + (2 * 128 + 64) * 512  # what a source is asked again for, to know it
 SAVED_S = 6  # the map is saved every 5 s
 
 

@@ -26,7 +26,7 @@ SEED = 20261123
 async def _recognised(database: Database, image: AcceptedImage) -> Recognised:
     identity = await IdentifyStage().run(image.fd, image.claimed_bytes, image.unread, lambda _: None)
     stage = RecogniseStage(database, lambda medium: medium.medium_hash)
-    return await stage.run(image, identity, "BACKUP")
+    return await stage.run(image, identity, "BACKUP", None, lambda _: None)
 
 
 @pytest.mark.slow
