@@ -19,7 +19,7 @@ from pathlib import Path
 import pyte
 
 TESTS = Path(__file__).resolve().parent
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Seat:
@@ -68,7 +68,7 @@ class Seat:
         out, until = self.process.stdout.fileno(), time.monotonic() + LIMIT_S
         while not what():
             left = until - time.monotonic()
-            assert left > 0, "\n".join([self.said, *self.rows])
+            assert left > 0, "\n".join([self.said, self._state(), *self.rows])
             watched = ([self.master] if looking else []) + ([] if self._silent else [out])
             for fd in select.select(watched, [], [], min(left, 0.5))[0]:
                 data = os.read(fd, 65536)
@@ -78,6 +78,12 @@ class Seat:
                 else:
                     self.raw += data
                     self._stream.feed(data)
+
+    def _state(self) -> str:
+        """Of the process, as the kernel has it."""
+        if (ended := self.process.poll()) is not None:
+            return f"ended with {ended}"
+        return (Path("/proc") / str(self.process.pid) / "status").read_text()
 
     def sees(self, text: str) -> None:
         self.until(lambda: any(text in row for row in self.rows))
