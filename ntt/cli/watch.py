@@ -37,6 +37,9 @@ def watch(
     ] = EjectAfter.ARCHIVE,
     eject_failed: Annotated[bool, typer.Option("--eject-failed", help="eject also what failed")] = False,
     again: Annotated[bool, typer.Option("--again", help="read known media from their start")] = False,
+    trust_look: Annotated[
+        bool, typer.Option("--trust-look", help="eject as known after a few reads: may miss a differing sector")
+    ] = False,
     label: Annotated[str | None, typer.Option("--label", help="what people call these media")] = None,
     box: Annotated[str | None, typer.Option("--box", help="the box they come from")] = None,
     ask: Annotated[bool, typer.Option("--ask", help="ask for each medium's label: a line, Enter")] = False,
@@ -61,6 +64,9 @@ def watch(
     except NttError as error:
         complain(printable(str(error)))
         raise typer.Exit(error.exit_status) from None
+    if again and trust_look:
+        complain("--again reads known media and --trust-look does not; give one of them")
+        raise typer.Exit(EXIT_USAGE)
     options = WatchOptions(
         devices=tuple(device or ()),
         once=once,
@@ -68,6 +74,7 @@ def watch(
         eject_after=eject_after,
         eject_failed=eject_failed,
         again=again,
+        trust_look=trust_look,
         label=label,
         box=box,
         ask=ask,

@@ -16,6 +16,7 @@ from ntt.rescue.source import Source, pieces_of
 LIMIT_S = 10.0
 FAILURES = 3
 DIGEST_BYTES = 16
+SURE_SAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class Look:
     alike: tuple[Medium, ...]
     sure_samples: int
     missing: int
+
+    @property
+    def finished(self) -> Medium | None:
+        """The one medium that it looks like, where that was read, kept and archived whole and all samples agree."""
+        if self.missing or len(self.alike) != 1 or self.sure_samples < SURE_SAMPLES:
+            return None
+        (medium,) = self.alike
+        return medium if medium.archive_done is not None and not medium.unread_bytes else None
 
 
 async def look(media: Media, source: Source, limit_s: float = LIMIT_S) -> Look:

@@ -179,8 +179,11 @@ class OneDrive:
         size_bytes = 2 * audio_bytes + (source.size_bytes if source is not None else 0)
         if not await hall.wait_for_room(panel, job.record.sequence, size_bytes):
             raise MediumError("no more media are taken", "insert it again after the next start")
-        if source is not None:
-            await self._recognise(source)
+        if source is not None and (known := await self._recognise(source)) is not None and not disc.audio_tracks:
+            await job.record.of_medium(known.id)
+            summary = f"{_told(known)}: told by a look, not by every byte"
+            await hall.finish(job, Outcome(Verdict.KNOWN, summary, known.medium_hash))
+            return None
         options = hall.options
         sector = _SECTOR_BYTES
         mixed = bool(disc.audio_tracks)
@@ -195,16 +198,22 @@ class OneDrive:
             reach=data if mixed else (),
         )
 
-    async def _recognise(self, source: Source) -> None:
-        """Says at once what it may be; what was read of a damaged one is taken out of its archive to go on with."""
+    async def _recognise(self, source: Source) -> Medium | None:
+        """The medium that it is, if a look is to be enough for that and tells it. Else what it may be is said.
+
+        What was read of a damaged one is taken out of its archive to go on with.
+        """
         found = await look(self._media, source)
         if not found.alike:
-            return
+            return None
+        if self._hall.options.trust_look and found.finished is not None:
+            return found.finished
         medium = found.alike[-1]
         self._panel.message = f"looks like {_told(medium)}"
         self._hall.note(f"{self._name}: {self._panel.message}; every byte is read to be sure")
         if not self._hall.options.again:
             await self._hall.prepare(medium, source)
+        return None
 
     async def _give_back(self, job: Job, insertion: Insertion) -> None:
         hall, panel, options = self._hall, self._panel, self._hall.options

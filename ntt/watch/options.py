@@ -26,6 +26,7 @@ class WatchOptions:
     eject_after: EjectAfter = EjectAfter.ARCHIVE
     eject_failed: bool = False
     again: bool = False
+    trust_look: bool = False  # a few agreeing samples are enough to call a finished medium known
     label: str | None = None
     box: str | None = None
     ask: bool = False

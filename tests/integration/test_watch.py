@@ -90,6 +90,35 @@ async def test_the_same_disc_again_is_known_and_nothing_is_stored(
         assert list((home / "images").iterdir()) == []
 
 
+async def test_where_a_look_is_trusted_a_finished_medium_comes_out_unread(
+    home: Path, database_url: str, tmp_path: Path, first: Path, second: Path
+) -> None:
+    damaged = found_at(first, noise(300_000, 1)) // 2048 * 2048
+    bad = ((damaged, damaged + 2048),)
+    async with watching(home, database_url, tmp_path / "drives", WatchOptions(trust_look=True)) as (bench, catalogue):
+        with faulty_source(second, Plan(bad=bad), tmp_path / "hurt") as hurt:
+            await bench.insert("sr1", hurt.path)
+            assert (await bench.finished(1)).verdict is Verdict.PROBLEMS
+        await bench.phase("sr1", Phase.EMPTY)
+        with faulty_source(first, Plan(), tmp_path / "again") as source:
+            await bench.insert("sr0", source.path)
+            assert (await bench.finished(2)).verdict is Verdict.COMPLETE
+            await bench.phase("sr0", Phase.EMPTY)
+            before = source.counters().bytes_read
+            await bench.insert("sr0", source.path)
+            known = await bench.finished(3)
+            assert known.verdict is Verdict.KNOWN
+            assert "told by a look" in known.summary
+            assert source.counters().bytes_read - before < first.stat().st_size // 3
+        await bench.phase("sr0", Phase.EMPTY)
+        await bench.insert("sr1", second)  # not whole yet: it is read
+        healed = await bench.finished(4)
+        assert healed.verdict is not Verdict.KNOWN, healed
+        assert "damaged" not in healed.summary
+        linked = await rows(catalogue, "SELECT count(*) FILTER (WHERE medium_id IS NOT NULL) AS n FROM insertion")
+        assert linked[0]["n"] == 4
+
+
 async def test_two_drives_work_at_once_and_a_failure_stays_in_its_drive(
     home: Path, database_url: str, tmp_path: Path, first: Path
 ) -> None:
