@@ -128,6 +128,12 @@ async def _stop(child: Child, grace_s: float) -> None:
             # a child in an uninterruptible system call does not even end then: it is left, not waited for
             with anyio.move_on_after(grace_s):
                 await child.wait()
+        # asyncio lets go of a pipe at its end only: what was written and not read lies before that
+        with anyio.move_on_after(grace_s), suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            for output in (child.process.stdout, child.process.stderr):
+                if output is not None:
+                    async for _ in output:
+                        pass
         for stream in (child.process.stdin, child.process.stdout, child.process.stderr):
             if stream is not None:
                 await stream.aclose()

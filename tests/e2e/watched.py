@@ -84,7 +84,11 @@ class Watch:
 async def watching(machine: Machine, *options: str) -> AsyncIterator[Watch]:
     """It looks at the drives some time after this; ended on leaving if it was not before."""
     watch = Watch(machine, await machine.start("ntt", "watch", "--home", HOME, *options))
-    yield watch
+    try:
+        yield watch
+    except BaseException as error:
+        error.add_note("it said:\n" + "\n".join(watch.lines[-40:]))
+        raise
     if watch.program.status is None:
         await watch.quit()
 
