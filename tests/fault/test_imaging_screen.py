@@ -91,5 +91,6 @@ def test_without_a_terminal_each_pass_has_its_lines(
     assert "\x1b" not in ended.stderr
     lines = [line.split(" ", 1)[1] for line in ended.stderr.splitlines() if " image " in line]
     assert lines[0] == "medium: image ..."
-    assert re.fullmatch(r"medium: image ok in [\d.]+ s \(4\.\d MB/5\.0 MB rescued(, first pass, .*read error.*)?\)", lines[1])
+    first = r"medium: image ok in [\d.]+ s \(4\.\d MB/5\.0 MB rescued(, first pass, .*read error.*)?\)"
+    assert re.fullmatch(first, lines[1]), lines[1]
     assert re.search(r"rescued, files, 3 bad sectors \(1\.5 KB\), .*read errors\)$", lines[-1]), lines
