@@ -177,4 +177,5 @@ def test_tables_are_read_again_first_and_then_no_volume_is_missing(
     assert "structures" not in report.unread
     assert not any("may be missing" in text for text in report.problems)
     passes = [row["name"] for row in catalogue.rows("SELECT name FROM image_pass ORDER BY began_at")]
-    assert passes[:2] == ["everything", "structures"]
+    about_files = [name for name in passes if name != "samples"]  # which are what the medium is known by
+    assert about_files[:2] == ["everything", "structures"]
