@@ -54,8 +54,10 @@ class Answer(msgspec.Struct, frozen=True):
         return sense_of(bytes.fromhex(self.sense))
 
 
-def scsi_question(command: Command, limit_s: float) -> str:
-    return f"scsi {command.block.hex()} {command.answer_bytes} {int(limit_s * 1000)}"
+def scsi_question(command: Command, limit_s: float, first: Sequence[Command] = ()) -> str:
+    """`first`: sent before it through the same opening of the device, whatever the drive says to them."""
+    blocks = "+".join(one.block.hex() for one in (*first, command))
+    return f"scsi {blocks} {command.answer_bytes} {int(limit_s * 1000)}"
 
 
 class Asking:

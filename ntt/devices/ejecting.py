@@ -1,7 +1,7 @@
 """A drive whose medium is done with -> its tray open, or the device safe to pull; the tray locked while it is read.
 
-Sources: cdrom.rst of the kernel (CDROM_LOCKDOOR, CDROMEJECT); SBC-3 5.25 (START STOP UNIT) and 5.22 (SYNCHRONIZE
-CACHE); the kernel's Documentation/ABI/testing/sysfs-bus-usb (`remove`).
+Sources: cdrom.rst of the kernel (CDROM_LOCKDOOR, CDROMEJECT); SBC-3 5.14 (PREVENT ALLOW MEDIUM REMOVAL), 5.25 (START
+STOP UNIT) and 5.22 (SYNCHRONIZE CACHE); the kernel's Documentation/ABI/testing/sysfs-bus-usb (`remove`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ntt.tools.mmc import Command
 
 LIMIT_S = 60.0
 _SYNCHRONIZE_CACHE = Command(bytes((0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0)), 0)
+_ALLOW = Command(bytes((0x1E, 0, 0, 0, 0x00, 0)), 0)
 _STOP = Command(bytes((0x1B, 0, 0, 0, 0x00, 0)), 0)
 _UNLOAD = Command(bytes((0x1B, 0, 0, 0, 0x02, 0)), 0)  # LoEj
 _TRAY_S = 15.0  # until it is open, once the drive was told
@@ -117,10 +118,14 @@ async def _give_up(drive: Drive, limit_s: float, sys_root: Path) -> Release:
     device, _ = await answered(partial(usb_device_of, block), min(until_s, anyio.current_time() + 3))
     order = _STOP if device is not None else _UNLOAD
     left_s = max(until_s - anyio.current_time(), 1)
-    questions = [scsi_question(command, left_s) for command in (_SYNCHRONIZE_CACHE, order)]
-    answers = await ask(drive.node, questions, left_s)  # many sticks and all card readers refuse: nothing is lost by it
-    if len(answers) > 1 and (sense := answers[1].refused) is not None and sense.locked:
-        raise MediumError(f"{drive.node} is locked by another program", "stop that program, then `eject` it")
+    answers = await ask(drive.node, ["claimed"], left_s)
+    if answers and answers[0].claimed:
+        step = f"`fuser -vm {drive.node}` tells what; stop that, then `eject {drive.node}`"
+        raise MediumError(f"{drive.node} is used by another program", step)
+    # many sticks and all card readers refuse: nothing is lost by it. The kernel locks what is open: us, here
+    answers = await ask(drive.node, [scsi_question(order, left_s, (_SYNCHRONIZE_CACHE, _ALLOW))], left_s)
+    if answers and (sense := answers[0].refused) is not None and sense.locked:
+        raise MediumError(f"{drive.node} keeps its medium locked", "press its button, or switch it off and on")
     if device is None:
         return Release.SAFE
     remove = partial((device / "remove").write_bytes, b"1")

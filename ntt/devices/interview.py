@@ -32,9 +32,9 @@ _SG_IO = 0x2285
 _NO_DATA, _FROM_DEVICE = -1, -3
 _SENSE_BYTES = 64
 _PATIENCE_S, _PAUSE_S = 6.0, 0.2
-# test unit ready, inquiry, start/stop, read capacity, synchronize cache, read TOC, get configuration, disc information,
-# read DVD structure
-_ALLOWED = frozenset((0x00, 0x12, 0x1B, 0x25, 0x35, 0x43, 0x46, 0x51, 0xAD))
+# test unit ready, inquiry, start/stop, allow medium removal, read capacity, synchronize cache, read TOC, get
+# configuration, disc information, read DVD structure
+_ALLOWED = frozenset((0x00, 0x12, 0x1B, 0x1E, 0x25, 0x35, 0x43, 0x46, 0x51, 0xAD))
 
 Answer = dict[str, object]
 
@@ -218,12 +218,21 @@ def flush(node: str) -> Answer:
     return _asked(node, question)
 
 
-def scsi(node: str, block: str, answer_bytes: str, limit_ms: str) -> Answer:
-    """`data` (hex) of a command; `sense` (hex) where the drive refuses it."""
-    command = bytes.fromhex(block)
-    if command[0] not in _ALLOWED:
+def scsi(node: str, blocks: str, answer_bytes: str, limit_ms: str) -> Answer:
+    """`data` (hex) of the last of the commands, which `+` joins; `sense` (hex) where the drive refuses that one.
+
+    They share one opening of the device: each opening locks a medium that can be changed, each closing frees it.
+    """
+    commands = [bytes.fromhex(block) for block in blocks.split("+")]
+    if not _ALLOWED.issuperset(command[0] for command in commands):
         raise OSError(errno.EPERM, "not one of NTT's commands")
-    return _asked(node, lambda fd: _passed_through(fd, command, int(answer_bytes), int(limit_ms)))
+
+    def question(fd: int) -> Answer:
+        for command in commands[:-1]:
+            _passed_through(fd, command, 0, int(limit_ms))
+        return _passed_through(fd, commands[-1], int(answer_bytes), int(limit_ms))
+
+    return _asked(node, question)
 
 
 def _passed_through(fd: int, command: bytes, answer_bytes: int, limit_ms: int) -> Answer:

@@ -120,6 +120,29 @@ async def test_a_tray_that_stays_closed_is_said(
         await eject(one, 2)
 
 
+async def test_what_another_program_has_for_itself_is_not_stopped(loop: OwnLoop, tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.scsi(machine.usb("2-1"), "6:0:0:0", loop.name, "8:16", DISK)
+    held = os.open(loop.node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)  # as a mount does
+    try:
+        with pytest.raises(MediumError, match=f"used by another program; `fuser -vm {loop.node}` tells what"):
+            await eject(drive(loop.node, DriveKind.REMOVABLE), 20, sys_root=machine.sys)
+    finally:
+        os.close(held)
+    assert (machine.sys / "devices/pci0000:00/0000:00:14.0/usb2/2-1/remove").read_text() == "\n"
+
+
+@pytest.mark.parametrize("sense", ["70000500000000 0a 00000000 53 02 00000000", "72055302"])
+async def test_a_medium_that_its_drive_keeps_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sense: str
+) -> None:
+    """MEDIUM REMOVAL PREVENTED, in both forms of sense data."""
+    refused = f'{{"error": 5, "sense": "{sense.replace(" ", "")}"}}'
+    speaking(monkeypatch, tmp_path, {"sdz": ["{}", '{"claimed": false}', refused]})
+    with pytest.raises(MediumError, match="keeps its medium locked; press its button"):
+        await eject(drive(Path("/dev/sdz"), DriveKind.REMOVABLE), 20, sys_root=tmp_path)
+
+
 async def test_a_dead_drive_holds_up_nobody(tmp_path: Path) -> None:
     fifo = tmp_path / "drive"
     os.mkfifo(fifo)
