@@ -129,7 +129,7 @@ def problems_lines(report: ProblemsReport) -> Iterator[str]:
         yield f"{report.damage.directories_total:,} directories of which names may be missing"
         yield from _indented(directory_lines(report.damage))
     yield from _findings(report, findings_of(report))
-    yield from _of_all_files(findings_of(report))
+    yield from _indented(of_all_files(findings_of(report)))
     yield from _files("damaged", [file for file in report.files if file.status == "damaged" and not file.in_doubt])
     yield from _files("in doubt", [file for file in report.files if file.in_doubt])
     if report.events_total and not report.files:
@@ -146,13 +146,14 @@ def problems_lines(report: ProblemsReport) -> Iterator[str]:
         yield in_short(report)
 
 
-def _of_all_files(summary: Summary) -> Iterator[str]:
+def of_all_files(summary: Summary) -> Iterator[str]:
+    """What reading them told of the medium itself, and what to do about it."""
     if summary.beyond_eof_detected:
-        yield f"  {summary.skip_count:,} reads went beyond the end of the image: was it cut short?"
+        yield f"{summary.skip_count:,} reads went beyond the end of the image: was it cut short?"
     if summary.high_error_rate:
-        yield f"  {summary.error_rate:.1%} of the files failed or are damaged: clean the medium, try another drive"
+        yield f"{summary.error_rate:.1%} of the files failed or are damaged: clean the medium, try another drive"
     if summary.mount_unstable:
-        yield "  what it was read through broke more than once: check the connection, or use another drive"
+        yield "what it was read through broke more than once: check the connection, or use another drive"
 
 
 def _indented(lines: Iterable[str]) -> Iterator[str]:

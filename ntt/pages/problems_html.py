@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from ntt.damage_text import drive_words, duration_words, findings_of, task_words
+from ntt.damage_text import drive_words, duration_words, findings_of, of_all_files, task_words
 from ntt.map_svg import svg_lines
 from ntt.model import VolumeStatus
 from ntt.names import printable
@@ -165,8 +165,9 @@ def _volumes(report: ProblemsReport) -> Section | None:
 
 def _findings(report: ProblemsReport) -> Section | None:
     found = findings_of(report)
+    notes = tuple(map(_sentence, of_all_files(found)))
     if not found.findings:
-        return None
+        return Section("Findings", notes) if notes else None
     rows = [
         (
             Cell(printable(one.kind)),
@@ -178,7 +179,7 @@ def _findings(report: ProblemsReport) -> Section | None:
     ]
     left_out = left_out_of(found.findings_total, len(rows), "the table `finding` of the catalogue has them all")
     columns = (Column("Kind"), Column("Volume", True), Column("Name", is_exact=True), Column("What was found"))
-    return Section("Findings", table=Table("findings", columns, rows_of(rows), left_out))
+    return Section("Findings", notes, table=Table("findings", columns, rows_of(rows), left_out))
 
 
 def _passes(report: ProblemsReport) -> Section | None:

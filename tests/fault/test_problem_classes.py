@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from catalogue import Catalogue
+from catalogue import Catalogue, command
 from catalogue_state import rows
 from failing_image import Failing, failing_image
 from fault_plan import Die, Hang, Run, Strike
@@ -53,6 +55,17 @@ def kinds_found(url: str) -> list[str]:
     return [row["kind"] for row in found]
 
 
+def page(url: str) -> str:
+    """What `ntt problems --html` writes of the only medium, as it is read."""
+    ((medium_hash,),) = rows(url, "SELECT medium_hash FROM medium")
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "page.html"
+        done = command("problems", str(medium_hash), "--html", file, "--home", folder, "--database", url)
+        assert done.status in (0, 1), done.stderr
+        text = html.unescape(re.sub(r"<[^>]*>", " ", file.read_text("utf-8")))
+    return " ".join(text.split())
+
+
 def documented(url: str, piece: str) -> list[Mapping[str, object]]:
     """The rows of the one documented query that holds this piece, run as it is written there."""
     blocks = re.findall(r"^```sql\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -70,6 +83,8 @@ def the_event(url: str) -> dict[str, object]:
     assert summary["diagnostic_events"] == [event]
     assert summary["diagnostic_events_total"] == 1
     assert documented(url, "AS action, COUNT(*)") == [{"action": event["action"], "count": 1}]
+    shown = page(url)
+    assert [word for word in (*event["checks"], event["action"]) if word not in shown] == []
     return dict(event)
 
 
@@ -129,6 +144,7 @@ def test_an_image_that_is_gone_fails_no_file_and_is_gone_on_with(catalogue: Cata
         assert first.exit_status != 0
         assert catalogue.value("SELECT count(*) FROM outcome WHERE status = 'f'") == 0
         assert kinds_found(catalogue.url) == ["copy_ended_early", "mount_unstable"]
+        assert "copy_ended_early" in page(catalogue.url)
     report = catalogue.one(disk)
     assert (report.pending, report.failed, report.damaged) == (0, 0, 0)
     assert kinds_found(catalogue.url) == []
@@ -150,6 +166,7 @@ def test_an_image_that_was_cut_short_is_detected_and_not_read_there(catalogue: C
     skipped = documented(catalogue.url, "AS retries")
     assert summary["first_ino"] in [int(str(row["ino"])) for row in skipped]
     assert {row["retries"] for row in skipped} == {"1"}
+    assert f"{summary['skip_count']} reads went beyond the end of the image" in page(catalogue.url)
     disk.write_bytes(whole)
     catalogue.one(disk, replace=True)
     after = catalogue.rows("SELECT problems FROM medium WHERE image_bytes = $1", len(whole))
@@ -167,6 +184,7 @@ def test_a_wrong_map_damages_files_until_the_right_one_is_given(
     assert (event["path"], event["action"], event["retry_count"]) == (VICTIM, "skipped", 1)
     assert event["checks"] == ["detected_io_error"]
     assert problems(catalogue.url)["error_files"]
+    assert VICTIM in page(catalogue.url)
     right = map_of(tmp_path / "right.map", disk.stat().st_size, [])
     catalogue.one(disk, right, replace=True)
     after = problems(catalogue.url)
@@ -182,6 +200,7 @@ def test_many_failing_files_are_a_high_error_rate(catalogue: Catalogue, tmp_path
     summary = problems(catalogue.url)
     rate = {key: summary[key] for key in ("high_error_rate", "error_rate", "errors", "processed")}
     assert rate == {"high_error_rate": True, "error_rate": 0.25, "errors": 30, "processed": 120}
+    assert "25.0% of the files failed or are damaged" in page(catalogue.url)
     catalogue.one(image, map_of(tmp_path / "right.map", image.stat().st_size, []), replace=True)
     assert "high_error_rate" not in problems(catalogue.url)
 
@@ -224,6 +243,7 @@ def test_a_driver_that_ends_twice_is_unstable(tmp_path: Path, database_url: str,
     assert summary["mount_unstable"] is True
     assert summary["detected_at"]
     assert summary["worker_id"]
+    assert "broke more than once" in page(database_url)
     assert documented(database_url, "AS action, COUNT(*)") == [{"action": "remounted", "count": 2}]
     assert rows(database_url, "SELECT count(*) FROM outcome WHERE status = 'c'")[0][0] == PACKED_FILES
 
@@ -276,6 +296,7 @@ def test_a_full_disk_is_a_problem_of_the_medium_until_it_is_copied(
         machine.ingest(packed, Strike("copy pwritev pack", fill))
         assert kinds_found(database_url) == ["copy_ended_early"]
         assert "no space left" in str(problems(database_url)["findings"])
+        assert "no space left" in page(database_url)
         (small / "ballast").unlink()
         again = machine.ingest(packed)
         assert again.status in (0, 1), again.stderr
