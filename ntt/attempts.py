@@ -18,6 +18,7 @@ from ntt.db.outcomes import Written
 from ntt.db.runs import Attempt, StageRuns
 from ntt.errors import Interrupted
 from ntt.identity import ImageState, Scan
+from ntt.imaging import Imaging
 from ntt.model import AcceptedImage, Identity, PassRecord, Stage
 from ntt.names import storable
 from ntt.progress import Reporter, Stop, Work
@@ -26,7 +27,7 @@ from ntt.stages.archive import ArchiveStage
 from ntt.stages.copy import CopyStage, MediumImage
 from ntt.stages.enumerate import EnumerateStage, ListedImage
 from ntt.stages.identify import IdentifyStage, require_unchanged
-from ntt.stages.image import ImageStage, Imaging
+from ntt.stages.image import ImageStage
 from ntt.stages.recognise import RecogniseStage, Recognition
 
 Turn = Callable[[Stage], AbstractAsyncContextManager[None]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ntt.imaging import Imaging
 from ntt.model import Identity
-from ntt.stages.image import Imaging
 from ntt.stages.recognise import Recognised
 
 

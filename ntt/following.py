@@ -13,13 +13,13 @@ from ntt.db.damage import Damage
 from ntt.db.media import Media, Medium
 from ntt.db.summary import Problems
 from ntt.escort import Escort
+from ntt.imaging import Imaged, Imaging
 from ntt.model import AcceptedImage, Effort, Identity, Order, Stage
 from ntt.names import storable
 from ntt.ranges import Ranges, difference, intersection
 from ntt.refining import Refiner, Steps
 from ntt.stages.accept import accepted
 from ntt.stages.archive import archive_is_there
-from ntt.stages.image import Imaged, Imaging
 from ntt.stages.recognise import Recognition
 
 

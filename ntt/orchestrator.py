@@ -26,6 +26,7 @@ from ntt.db.summary import Problems
 from ntt.errors import MediumError, UsageError
 from ntt.escort import Alone, Escort, Once
 from ntt.following import Follower, gained_by
+from ntt.imaging import AsItIs, Imaged, Imaging
 from ntt.model import AcceptedImage, Identity, Order, Stage
 from ntt.names import printable, storable
 from ntt.progress import Reporter, Stop
@@ -33,7 +34,6 @@ from ntt.ranges import Ranges, normalised
 from ntt.refining import Refiner
 from ntt.stages.accept import accepted
 from ntt.stages.archive import archive_is_there
-from ntt.stages.image import AsItIs, Imaged, Imaging
 from ntt.stages.recognise import Recognised, Recognition, is_intact
 from ntt.tools.mapfile import best_of, mapfile_text, parse_mapfile
 

@@ -9,8 +9,8 @@ import anyio
 
 from ntt.db.loading import Problem
 from ntt.db.summary import Problems
+from ntt.imaging import Imaging
 from ntt.model import Identity, Stage
-from ntt.stages.image import Imaging
 from ntt.stages.recognise import Recognised, Recognition
 from ntt.watch.jobs import Job
 from ntt.watch.options import EjectAfter, WatchOptions
