@@ -29,11 +29,9 @@ FILES = {"greeting.txt": b"Hallo\n", "folder/noise": noise(300_000)}
 ALSO_READ = {
     "exfat": (("mkfs.exfat",), 16),
     "ext4": (("mke2fs", "-q", "-F", "-t", "ext4"), 16),
-    "ntfs": (("mkfs.ntfs", "-q", "-F", "-Q"), 16),
     "udf": (("mkfs.udf", "--blocksize=512"), 16),
     "vfat": (("mkfs.vfat", "-F32"), 40),
 }
-WRITES = {"ntfs": "ntfs3"}
 # of files time, size and content, of links where they lead
 LISTING = r"""
 cd "$1"
@@ -55,6 +53,7 @@ class FoundMedium(msgspec.Struct):
     bytes: int
     failed: int
     known: int
+    problems: list[str]
     volumes: list[FoundVolume]
 
 
@@ -92,7 +91,7 @@ async def written_by_the_kernel(
     for name, content in contents.items():
         await machine.write_file(f"/tmp/tree/{name}", content)
     for kind in kinds:
-        await machine.succeeds("mount", "-o", "loop", "-t", WRITES.get(kind, kind), f"/mnt/{kind}", "/tmp/at")
+        await machine.succeeds("mount", "-o", "loop", "-t", kind, f"/mnt/{kind}", "/tmp/at")
         await machine.succeeds("cp", "-r", "/tmp/tree/.", "/tmp/at/")
         await machine.succeeds("umount", "/tmp/at")
     return [f"/mnt/{kind}" for kind in kinds]
@@ -131,13 +130,15 @@ async def test_ntt_s_own_readers_and_the_kernel_s_tell_the_same(machine_with_ntt
         chosen = () if route == "own" else (f"NTT_ONLY_ROUTE={route}",)
         command = ("env", *chosen, "ntt", "ingest", "--home", HOME, "--no-archive", "--json", *options, *images)
         done = await machine.run(*command, limit_s=480)
-        assert done.status == 0, done.stdout + done.stderr
         report = msgspec.json.decode(done.stdout, type=Report)
+        odd = [medium.label for medium in report.media if medium.problems]  # a disc with two sides has its notes
+        assert (done.status, odd) == (1, ["hybrid"]), done.stderr
         routes = {volume.route for medium in report.media for volume in medium.volumes}
         assert routes == {"iso9660", "hfs", "tsk", "udf"} if route == "own" else routes == {"kernel"}
         assert [medium.failed for medium in report.media] == [0] * len(images)
-        wanted = [("restore", medium.medium_hash, f"/tmp/{route}/{medium.label}") for medium in report.media]
-        assert [did.status for did in await commands(machine, *wanted)] == [0] * len(images)
-        told[route] = (await machine.succeeds("sh", "-c", LISTING, "sh", f"/tmp/{route}")).splitlines()
+        await machine.succeeds("mkdir", f"/mnt/{route}")
+        wanted = [("restore", medium.medium_hash, f"/mnt/{route}/{medium.label}") for medium in report.media]
+        assert [did.stdout[-300:] for did in await commands(machine, *wanted) if did.status] == []
+        told[route] = (await machine.succeeds("sh", "-c", LISTING, "sh", f"/mnt/{route}")).splitlines()
     assert len(told["own"]) > 2 * len(contents) * (len(images) + 1)
     assert told["own"] == told["kernel"]

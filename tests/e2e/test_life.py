@@ -19,7 +19,8 @@ from machine.parts import Parts
 pytestmark = pytest.mark.e2e
 
 RUNS_UNTIL_KILLED = """
-import asyncio, sys
+import asyncio, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may have it ignored
 from pathlib import Path
 from machine import Machine
 from machine.parts import made_parts
