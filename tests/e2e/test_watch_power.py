@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SIZE_BYTES = 1 << 20
 SLOW_PER_S = 400 << 10
-POINTS = 2
+POINTS = 10
 SECTORS_WHILE_READING = (200, 1000, 1800)
 AT_ONCE = 2  # machines; each needs a core
 
