@@ -14,6 +14,7 @@ demo: setup-demo ## rescues the sample disc into .demo/ and shows what is wrong 
 	@scripts/demo.sh
 
 test: check      ## the checks, then every test
+	@.venv/bin/python -m compileall -q ntt # most tests start ntt anew; a PYTHONDONTWRITEBYTECODE would compile it each time
 	.venv/bin/python -m pytest
 
 check: setup-test ## style, types, layers, shell scripts
